@@ -1,0 +1,105 @@
+// Package conf reads anyport's configuration: a TOML file becomes a validated, immutable [Config] of net/netip values.
+//
+// The way of a file: [Parse] splits it into sections whose values remember their lines (tree.go), each section is
+// decoded by its table of keys (top.go, route.go, dns.go), what a key leaves out comes from defaults.toml, and the
+// whole is then checked for what no single key can tell: loops, ties, rules outside the prefixes, clashes with the
+// host. Nothing stops at the first mistake: all of them come back as [Faults], each with its line and key.
+//
+// Nothing here opens a socket or needs a kernel. What depends on the host (interfaces, gateways) is checked against a
+// [Host] that the caller fills, so that a configuration can be checked for a machine one is not on.
+package conf
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"anyport/conf/rule"
+)
+
+// Services that rules steer to: the numbers that [rule.Rule.Service] takes.
+const (
+	ServiceProxy   uint16 = iota // the proxy's TCP listener and its UDP socket for clients
+	ServiceReplies               // the proxy's UDP socket for upstream replies
+	ServiceDNS                   // the DNS server
+	Services                     // how many there are
+)
+
+// Config is one whole configuration. It is never changed after Load returns it.
+type Config struct {
+	File            string // as given, for messages; "(built-in)" for the embedded default
+	Text            []byte // the file's content
+	Prefixes        []netip.Prefix
+	OpenPrefixes    []netip.Prefix
+	AllowOnLink     bool
+	Metrics         netip.AddrPort // the zero AddrPort: no metrics listener
+	Workers         int            // 0: one per core
+	UDPSources      []UDPSource    // none: the routed source address, DefaultUDPPorts
+	MaxConnections  int            // TCP connections at once, in total
+	MaxFlows        int            // UDP flows at once, in total
+	AccessLog       string         // a path, "-" for standard output, "" for none
+	DrainTimeout    time.Duration  // how long SIGTERM waits for open connections; 0: no limit
+	ResolveInterval time.Duration  // between two look-ups of an upstream's DNS name; at least a second
+	Routes          []Route        // Routes[i] is rule i of RuleSet
+	DNS             []DNS          // DNS[i] is rule len(Routes)+i of RuleSet
+	Warnings        []Fault        // what Load found that is legal but surely not meant
+}
+
+// UDPSource is an address and port range that the proxy sends to upstreams from.
+type UDPSource struct {
+	Addr  netip.Addr
+	Ports rule.PortRange
+}
+
+// DefaultUDPPorts lies below Linux's default ip_local_port_range (32768-60999, Documentation/networking/ip-sysctl.rst),
+// so that the kernel never hands one of these ports to another socket by itself.
+var DefaultUDPPorts = rule.PortRange{First: 10000, Last: 32767}
+
+// Idle timeouts of a route that sets none. An hour outlives the keepalives of interactive TCP protocols; a minute is
+// the default of Envoy's udp_proxy.
+const (
+	DefaultTCPIdle = time.Hour
+	DefaultUDPIdle = time.Minute
+)
+
+// Route is a rule of the proxy: what it matches, and where that goes.
+type Route struct {
+	Line           int // of its [[route]] header in the file
+	Name           string
+	Protocol       rule.Protocol
+	Prefixes       []netip.Prefix   // none: every served prefix
+	Ports          []rule.PortRange // sorted, disjoint; none: 1-65535
+	From           []netip.Prefix   // none: every source
+	Action         rule.Verdict     // Steer: to the upstreams
+	Upstreams      []Upstream       // Steer only, in the order written
+	Balance        Balance
+	ProxyProtocol  ProxyProtocol
+	ConnectTimeout time.Duration // TCP; 0: the kernel's own limit
+	TCPIdle        time.Duration // 0: none
+	UDPIdle        time.Duration // 0: none
+}
+
+// Balance says how a route spreads its connections and flows over its upstream addresses.
+type Balance uint8
+
+const (
+	RoundRobin Balance = iota
+	LeastConn
+	Maglev
+)
+
+// String returns the word of the configuration: "round_robin", "least_conn" or "maglev".
+func (b Balance) String() string {
+	switch b {
+	case RoundRobin:
+		return "round_robin"
+	case LeastConn:
+		return "least_conn"
+	case Maglev:
+		return "maglev"
+	}
+	return fmt.Sprintf("balance(%d)", uint8(b))
+}
+
+// ProxyProtocol is the version of the PROXY protocol header that a route sends to its upstreams; 0 sends none.
+type ProxyProtocol uint8

@@ -1,0 +1,90 @@
+package conf
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"anyport/conf/rule"
+)
+
+var routeKeys = []key[Route]{
+	{"name", single(func(r *Route) *string { return &r.Name }, parseName)},
+	{"protocol", single(func(r *Route) *rule.Protocol { return &r.Protocol }, parseProtocol)},
+	{"prefix", filled(func(r *Route) *[]netip.Prefix { return &r.Prefixes }, parsePrefix, leaveOutPrefix)},
+	{"ports", single(func(r *Route) *ports { return (*ports)(&r.Ports) }, parsePorts)},
+	{"from", filled(func(r *Route) *[]netip.Prefix { return &r.From }, parsePrefix, "leave the key out for every source")},
+	{"action", single(func(r *Route) *rule.Verdict { return &r.Action }, parseAction)},
+	{"upstream", setUpstreams},
+	{"balance", single(func(r *Route) *Balance { return &r.Balance }, parseBalance)},
+	{"proxy_protocol", single(func(r *Route) *ProxyProtocol { return &r.ProxyProtocol }, parseProxyProtocol)},
+	{"connect_timeout", single(func(r *Route) *time.Duration { return &r.ConnectTimeout }, parseTimeout)},
+	{"idle_timeout", setIdle},
+	{"offload", setOffload},
+}
+
+const (
+	leaveOutPrefix = "leave the key out for every served prefix"
+	nameUpstream   = `name at least one, as in upstream = ["10.0.0.5"]`
+)
+
+var (
+	parseProtocol = oneOf(word[rule.Protocol]{"tcp", rule.TCP}, word[rule.Protocol]{"udp", rule.UDP},
+		word[rule.Protocol]{"both", rule.Both})
+	parseAction = oneOf(word[rule.Verdict]{"proxy", rule.Steer}, word[rule.Verdict]{"refuse", rule.Refuse},
+		word[rule.Verdict]{"pass", rule.Pass})
+	parseProxyProtocol = oneOf(word[ProxyProtocol]{"v2", 2}, word[ProxyProtocol]{"v1", 1},
+		word[ProxyProtocol]{"none", 0})
+	parseKnownBalance = oneOf(word[Balance]{"maglev", Maglev}, word[Balance]{"round_robin", RoundRobin})
+)
+
+func parseBalance(text string) (Balance, *finding) {
+	if text == LeastConn.String() {
+		return 0, refuse(`write "maglev" or "round_robin"`, "this version has no %q", text)
+	}
+	return parseKnownBalance(text)
+}
+
+// maxUpstreams bounds the upstreams of a route: balancing tables are made for that many.
+const maxUpstreams = 256
+
+func setUpstreams(d *decoder, v value, r *Route) {
+	if len(v.items) > maxUpstreams {
+		d.report(v, refuse("", "the list has %d upstreams; %d are the limit", len(v.items), maxUpstreams))
+		return
+	}
+	filled(func(r *Route) *[]Upstream { return &r.Upstreams }, parseUpstream, nameUpstream)(d, v, r)
+}
+
+// setIdle sets both timeouts: without the key they differ, with it they are what it says.
+func setIdle(d *decoder, v value, r *Route) {
+	var idle time.Duration
+	single(func(*Route) *time.Duration { return &idle }, parseTimeout)(d, v, r)
+	r.TCPIdle, r.UDPIdle = idle, idle
+}
+
+// setOffload accepts what this version does anyway.
+func setOffload(d *decoder, v value, r *Route) {
+	var mode string
+	single(func(*Route) *string { return &mode }, parseOffload)(d, v, r)
+}
+
+func parseOffload(text string) (string, *finding) {
+	if text != "off" {
+		return "", refuse(`write "off" or leave the key out`, "this version forwards UDP through its sockets only")
+	}
+	return text, nil
+}
+
+// route decodes the number-th [[route]], counted from 1, and checks it by itself.
+func (d *decoder) route(s *section, number int) (Route, reading) {
+	r := Route{Line: s.line, TCPIdle: DefaultTCPIdle, UDPIdle: DefaultUDPIdle}
+	got := decode(d, s, defaults()["route"], routeKeys, &r)
+	if !got.given("name") {
+		r.Name = "route-" + strconv.Itoa(number)
+	}
+	d.checkAction(r, got)
+	d.checkOffsets(r, got)
+	d.checkProxyProtocol(r, got)
+	return r, got
+}

@@ -1,0 +1,53 @@
+package conf
+
+import (
+	"fmt"
+
+	"anyport/conf/rule"
+)
+
+// checkAction holds a route's action against the keys that only proxying uses.
+func (d *decoder) checkAction(r Route, got reading) {
+	switch {
+	case !got.good("action", "upstream"):
+	case r.Action == rule.Steer && len(r.Upstreams) == 0:
+		d.fault(got.at("upstream"), nameUpstream+`, or set action = "refuse" or "pass"`, "the route has no upstream")
+	case r.Action != rule.Steer && len(r.Upstreams) > 0:
+		d.fault(got.at("upstream"), "drop one of the two", "a route with action = %q has no upstream", r.Action)
+	case r.Action != rule.Steer:
+		d.warnUnused(got, "a route that does not proxy", "balance", "proxy_protocol", "connect_timeout", "idle_timeout")
+	case r.Protocol == rule.UDP:
+		d.warnUnused(got, "a UDP route", "connect_timeout")
+	}
+}
+
+func (d *decoder) warnUnused(got reading, what string, keys ...string) {
+	for _, key := range keys {
+		if got.given(key) {
+			d.warn(got.at(key), "", "has no effect on %s", what)
+		}
+	}
+}
+
+// checkOffsets makes sure that original port plus offset is a port, for every port of the route.
+func (d *decoder) checkOffsets(r Route, got reading) {
+	if !got.good("ports") {
+		return
+	}
+	last := allPorts.Last
+	if len(r.Ports) > 0 {
+		last = r.Ports[len(r.Ports)-1].Last
+	}
+	each(got.at("upstream"), parseUpstream, func(item value, u Upstream) {
+		if int(last)+int(u.Offset) > 65535 {
+			d.fault(item, fmt.Sprintf("limit the route's ports to %d and below", 65535-int(u.Offset)),
+				"%q leads past port 65535: the route's ports reach %d", item.text, last)
+		}
+	})
+}
+
+func (d *decoder) checkProxyProtocol(r Route, got reading) {
+	if got.good("protocol", "proxy_protocol") && r.ProxyProtocol == 1 && r.Protocol != rule.TCP {
+		d.fault(got.at("proxy_protocol"), `write "v2", or protocol = "tcp"`, "version 1 of the PROXY protocol knows only TCP")
+	}
+}

@@ -1,0 +1,71 @@
+package conf
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Limits of the top level's numbers.
+const (
+	maxWorkers     = 1024
+	maxConnections = 10_000_000 // two descriptors each: RLIMIT_NOFILE and fs.nr_open end most hosts long before
+	maxFlows       = 10_000_000 // each flow holds a NAT port: the UDP sources end most hosts long before
+)
+
+var topKeys = []key[Config]{
+	{"prefixes", list(func(c *Config) *[]netip.Prefix { return &c.Prefixes }, parseServed)},
+	{"open_prefixes", list(func(c *Config) *[]netip.Prefix { return &c.OpenPrefixes }, parseServed)},
+	{"allow_on_link", boolean(func(c *Config) *bool { return &c.AllowOnLink })},
+	{"metrics", single(func(c *Config) *netip.AddrPort { return &c.Metrics }, parseListener)},
+	{"workers", integer(func(c *Config) *int { return &c.Workers }, 0, maxWorkers)},
+	{"udp_sources", list(func(c *Config) *[]UDPSource { return &c.UDPSources }, parseUDPSource)},
+	{"max_connections", integer(func(c *Config) *int { return &c.MaxConnections }, 1, maxConnections)},
+	{"max_flows", integer(func(c *Config) *int { return &c.MaxFlows }, 1, maxFlows)},
+	{"access_log", single(func(c *Config) *string { return &c.AccessLog }, parseLog)},
+	{"drain_timeout", single(func(c *Config) *time.Duration { return &c.DrainTimeout }, parseTimeout)},
+	{"resolve_interval", single(func(c *Config) *time.Duration { return &c.ResolveInterval }, parseInterval)},
+}
+
+// parseListener reads the address of a listener, "none" as the zero AddrPort.
+func parseListener(text string) (netip.AddrPort, *finding) {
+	if text == "none" {
+		return netip.AddrPort{}, nil
+	}
+	const hint = `write "127.0.0.1:9464", "[::1]:9464", "[::]:9464" for every address of the host, or "none"`
+	host, port, f := splitHostPort(text)
+	addr, err := netip.ParseAddr(host)
+	if f != nil || err != nil || port == "" {
+		return netip.AddrPort{}, refuse(hint, "%q is no address with a port", text)
+	}
+	if f := checkUnicast(addr); f != nil && !addr.IsUnspecified() {
+		return netip.AddrPort{}, f
+	}
+	n, f := parsePort(port)
+	return netip.AddrPortFrom(addr, n), f
+}
+
+// parseUDPSource reads "203.0.113.1:10000-32767" or "[2001:db8::1]:10000-32767".
+func parseUDPSource(text string) (UDPSource, *finding) {
+	const hint = `write "203.0.113.1:10000-32767" or "[2001:db8::1]:10000-32767"`
+	host, ports, f := splitHostPort(text)
+	addr, err := netip.ParseAddr(host)
+	if f != nil || err != nil || ports == "" {
+		return UDPSource{}, refuse(hint, "%q is no address with a range of ports", text)
+	}
+	if f := checkUnicast(addr); f != nil {
+		return UDPSource{}, f
+	}
+	r, f := parsePortRange(ports)
+	return UDPSource{Addr: addr, Ports: r}, f
+}
+
+// parseLog reads a path, "-" for standard output, or "none" as "". Paths become relative to the file's directory later.
+func parseLog(text string) (string, *finding) {
+	switch text {
+	case "none":
+		return "", nil
+	case "":
+		return "", refuse(`write a path, "-" for standard output, or "none"`, "the path is empty")
+	}
+	return text, nil
+}

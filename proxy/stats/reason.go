@@ -1,0 +1,69 @@
+package stats
+
+// Reason says why a connection or flow ended, or never began. The list is fixed: access log lines, metrics and
+// README use these words.
+type Reason uint8
+
+const (
+	Done               Reason = iota // TCP: both sides finished (FIN both ways)
+	ClientReset                      // TCP: the client sent RST
+	UpstreamReset                    // TCP: the upstream sent RST
+	ConnectRefused                   // every upstream refused (ECONNREFUSED)
+	ConnectTimeout                   // no upstream answered within connect_timeout
+	ConnectUnreachable               // no route to any upstream (EHOSTUNREACH, ENETUNREACH)
+	ConnectError                     // connecting failed otherwise; the log names the errno
+	IdleTimeout                      // nothing moved for idle_timeout
+	NoRoute                          // no route of this or the previous generation claims the destination
+	NoUpstream                       // the route's upstream names have not resolved yet
+	Loop                             // the upstream's address leads back into our own prefixes
+	Limit                            // max_connections or max_flows is reached
+	NoDescriptor                     // out of file descriptors or socket memory
+	NoSource                         // no NAT port is free towards the upstream
+	Evicted                          // UDP: the oldest idle flow made room for a new one
+	Drained                          // still open when the drain timeout ended, or refused while draining
+	IOError                          // reading or writing failed otherwise; the log names the errno
+	NumReasons
+)
+
+var reasonNames = [NumReasons]string{
+	Done: "done", ClientReset: "client_reset", UpstreamReset: "upstream_reset",
+	ConnectRefused: "connect_refused", ConnectTimeout: "connect_timeout",
+	ConnectUnreachable: "connect_unreachable", ConnectError: "connect_error",
+	IdleTimeout: "idle_timeout", NoRoute: "no_route", NoUpstream: "no_upstream", Loop: "loop",
+	Limit: "limit", NoDescriptor: "no_descriptor", NoSource: "no_source", Evicted: "evicted",
+	Drained: "drained", IOError: "io_error",
+}
+
+// String returns the reason's word.
+func (r Reason) String() string {
+	if r < NumReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// Drop says why a single UDP datagram was not forwarded.
+type Drop uint8
+
+const (
+	DropTruncated Drop = iota // larger than the receive buffer (MSG_TRUNC)
+	DropNoDst                 // no original destination in the control message
+	DropStray                 // a reply that is not from its flow's upstream, or belongs to no flow
+	DropNoFlow                // a new flow was refused; its Reason is counted with the route
+	DropSend                  // sending failed; the socket's error is logged at most once a second
+	DropTooBig                // longer than IP can carry with the header it needs
+	NumDrops
+)
+
+var dropNames = [NumDrops]string{
+	DropTruncated: "truncated", DropNoDst: "no_destination", DropStray: "stray",
+	DropNoFlow: "no_flow", DropSend: "send_error", DropTooBig: "too_big",
+}
+
+// String returns the drop's word.
+func (d Drop) String() string {
+	if d < NumDrops {
+		return dropNames[d]
+	}
+	return "unknown"
+}
