@@ -21,8 +21,7 @@ import (
 const (
 	ServiceProxy   uint16 = iota // the proxy's TCP listener and its UDP socket for clients
 	ServiceReplies               // the proxy's UDP socket for upstream replies
-	ServiceDNS                   // the DNS server
-	Services                     // how many there are
+	ServiceDNS                   // the first DNS server; the others follow
 )
 
 // Config is one whole configuration. It is never changed after Load returns it.

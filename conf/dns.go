@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,38 @@ type DNS struct {
 	Slip              int           // of the answers over the limit, every Slip-th is sent truncated; 0: none
 	TCPIdle           time.Duration // 0: none
 	MaxTCPConnections int
-	QueryLog          int // one of so many queries is logged; 0: none
+	QueryLog          int    // one of so many queries is logged; 0: none
+	Service           uint16 // what its rule steers to: ServiceDNS or higher
+}
+
+// maxServers bounds the [[dns]] sections: their services, together with those of a configuration before it, have a
+// number each.
+const maxServers = 128
+
+// KeepServices returns c with its DNS servers under service numbers that go with those of old: a server that old has,
+// by name, keeps its number, and the others get numbers that old does not use. A packet that is judged by old's rules
+// while c comes into force then never reaches another server than it was meant for.
+func (c *Config) KeepServices(old *Config) *Config {
+	numbers := make(map[string]uint16)
+	used := make(map[uint16]bool)
+	for _, s := range old.DNS {
+		numbers[s.Name], used[s.Service] = s.Service, true
+	}
+	kept := *c
+	kept.DNS = slices.Clone(c.DNS)
+	free := ServiceDNS
+	for i := range kept.DNS {
+		s := &kept.DNS[i]
+		if number, known := numbers[s.Name]; known {
+			s.Service = number
+			continue
+		}
+		for used[free] {
+			free++
+		}
+		s.Service, used[free] = free, true
+	}
+	return &kept
 }
 
 var dnsKeys = []key[DNS]{
@@ -49,13 +81,16 @@ const nameZones = `name at least one, as in zones = ["zones/*.zone"]`
 
 // dns decodes the number-th [[dns]], counted from 1, and checks it by itself.
 func (d *decoder) dns(s *section, number int) (DNS, reading) {
-	server := DNS{Line: s.line}
+	server := DNS{Line: s.line, Service: ServiceDNS + uint16(number) - 1}
 	got := decode(d, s, defaults()["dns"], dnsKeys, &server)
 	if !got.given("name") {
 		server.Name = "dns"
 		if number > 1 {
 			server.Name += "-" + strconv.Itoa(number)
 		}
+	}
+	if number > maxServers {
+		d.fault(value{key: "dns", line: s.line}, "", "there are more than %d DNS servers", maxServers)
 	}
 	if !got.given("zones") {
 		d.fault(got.at("zones"), nameZones, "the server has no zones")
@@ -82,7 +117,7 @@ func (s DNS) rule() rule.Rule {
 		Prefixes: s.Prefixes,
 		Ports:    []rule.PortRange{{First: s.Port, Last: s.Port}},
 		Verdict:  rule.Steer,
-		Service:  ServiceDNS,
+		Service:  s.Service,
 		Fallback: rule.NoService,
 	}
 }

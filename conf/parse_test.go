@@ -165,6 +165,7 @@ query_log = "1/1000"
 			Slip:              3,
 			MaxTCPConnections: 5,
 			QueryLog:          1000,
+			Service:           ServiceDNS,
 		}},
 	}
 	if diff := cmp.Diff(want, parse(t, "/etc/any*port/x.toml", text), compareNetip); diff != "" {
