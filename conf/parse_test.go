@@ -42,9 +42,9 @@ zones = ["/srv/*.zone"]
 port = 54
 `
 	server := DNS{Line: 4, Name: "dns", Port: 53, Zones: []string{"/srv/*.zone"}, UDPSize: 1232, Slip: 2,
-		TCPIdle: 10 * time.Second, MaxTCPConnections: 1000}
+		TCPIdle: 10 * time.Second, MaxTCPConnections: 1000, Service: ServiceDNS}
 	second := server
-	second.Line, second.Name, second.Port = 6, "dns-2", 54
+	second.Line, second.Name, second.Port, second.Service = 6, "dns-2", 54, ServiceDNS+1
 	want := &Config{
 		File:            "x.toml",
 		Text:            []byte(text),
