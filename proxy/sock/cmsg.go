@@ -1,0 +1,67 @@
+package sock
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// The layout of a control message: a length in the machine's word size, level and type, then data (cmsg(3)).
+const (
+	cmsgWord   = unix.SizeofCmsghdr - 8
+	cmsgHeader = unix.SizeofCmsghdr
+)
+
+// OriginalDst finds the original destination in the control messages that came with a datagram: a sockaddr_in or a
+// sockaddr_in6, of the types IP_ORIGDSTADDR and IPV6_ORIGDSTADDR (include/uapi/linux/in.h and in6.h, Linux 6.18). It
+// reports false if there is none, or if what comes before it is malformed.
+func OriginalDst(control []byte) (Addr, bool) {
+	for len(control) >= cmsgHeader {
+		size := cmsgSize(control)
+		if size < cmsgHeader || size > uint64(len(control)) {
+			return Addr{}, false
+		}
+		level := binary.NativeEndian.Uint32(control[cmsgWord:])
+		kind := binary.NativeEndian.Uint32(control[cmsgWord+4:])
+		data := control[cmsgHeader:size]
+		switch {
+		case level == unix.SOL_IP && kind == unix.IP_ORIGDSTADDR:
+			return parseSockaddrIn(data)
+		case level == unix.SOL_IPV6 && kind == unix.IPV6_ORIGDSTADDR:
+			return parseSockaddrIn6(data)
+		}
+		next := (size + cmsgWord - 1) &^ (cmsgWord - 1)
+		control = control[min(next, uint64(len(control))):]
+	}
+	return Addr{}, false
+}
+
+func cmsgSize(b []byte) uint64 {
+	if cmsgWord == 8 {
+		return binary.NativeEndian.Uint64(b)
+	}
+	return uint64(binary.NativeEndian.Uint32(b))
+}
+
+// parseSockaddrIn reads a struct sockaddr_in: family, port, address.
+func parseSockaddrIn(b []byte) (Addr, bool) {
+	if len(b) < unix.SizeofSockaddrInet4 || binary.NativeEndian.Uint16(b) != unix.AF_INET {
+		return Addr{}, false
+	}
+	a := Addr{Port: binary.BigEndian.Uint16(b[2:])}
+	copy(a.IP[:], mappedPrefix[:])
+	copy(a.IP[12:], b[4:8])
+	return a, true
+}
+
+// parseSockaddrIn6 reads a struct sockaddr_in6: family, port, flow information, address, scope.
+func parseSockaddrIn6(b []byte) (Addr, bool) {
+	if len(b) < unix.SizeofSockaddrInet6 || binary.NativeEndian.Uint16(b) != unix.AF_INET6 {
+		return Addr{}, false
+	}
+	return fromSockaddr6(&unix.RawSockaddrInet6{
+		Port:     binary.NativeEndian.Uint16(b[2:]),
+		Addr:     [16]byte(b[8:24]),
+		Scope_id: binary.NativeEndian.Uint32(b[24:]),
+	}), true
+}

@@ -1,0 +1,83 @@
+package sock
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The functions from here on are the data planes' hot paths. They allocate nothing, and as none of them ever blocks
+// they do without telling the scheduler (RawSyscall). Errors are plain errnos; 0 is success.
+
+// Accept takes a connection from the listener: its descriptor, non-blocking and close-on-exec, and the client's
+// address (accept4(2)).
+func Accept(listener int) (fd int, client Addr, errno syscall.Errno) {
+	var raw sockaddr
+	size := uint32(unsafe.Sizeof(raw))
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&raw)),
+		uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		return -1, Addr{}, errno
+	}
+	return int(n), decode(&raw), 0
+}
+
+// LocalAddress returns the address that a socket is bound to (getsockname(2)). Of an accepted connection it is the
+// original destination: what the client dialled, however the connection was steered.
+func LocalAddress(fd int) (Addr, syscall.Errno) {
+	var raw sockaddr
+	size := uint32(unsafe.Sizeof(raw))
+	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&raw)),
+		uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return Addr{}, errno
+	}
+	return decode(&raw), 0
+}
+
+// Connect opens a non-blocking TCP socket of the family of to, with the options that [ListenTCP] gives to accepted ones,
+// and starts to connect it. It returns EINPROGRESS with a valid descriptor while the handshake is under way; with any
+// other errno there is no descriptor. Nothing is bound first: the kernel then chooses a source port per destination, so
+// that one address has 28,000 ports for each upstream and not 28,000 in all (inet_hash_connect in
+// net/ipv4/inet_hashtables.c).
+func Connect(to Addr) (fd int, errno syscall.Errno) {
+	family := uintptr(unix.AF_INET6)
+	if to.Is4() {
+		family = unix.AF_INET
+	}
+	n, _, errno := unix.RawSyscall(unix.SYS_SOCKET, family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC,
+		unix.IPPROTO_TCP)
+	if errno != 0 {
+		return -1, errno
+	}
+	setOption(int(n), unix.IPPROTO_TCP, unix.TCP_NODELAY)
+	setOption(int(n), unix.SOL_SOCKET, unix.SO_OOBINLINE)
+	var raw sockaddr
+	size := to.encode(&raw)
+	_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, n, uintptr(unsafe.Pointer(&raw)), uintptr(size))
+	if errno != 0 && errno != unix.EINPROGRESS {
+		Close(int(n))
+		return -1, errno
+	}
+	return int(n), errno
+}
+
+// TakeError returns the error that is pending on a socket and clears it (SO_ERROR in socket(7)): of a connect that was
+// under way, how it failed.
+func TakeError(fd int) syscall.Errno {
+	var pending int32
+	size := uint32(unsafe.Sizeof(pending))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_ERROR,
+		uintptr(unsafe.Pointer(&pending)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return syscall.Errno(pending)
+}
+
+// setOption turns a socket option on. It can only fail on a descriptor that is no socket.
+func setOption(fd int, level, name uintptr) {
+	on := int32(1)
+	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), level, name, uintptr(unsafe.Pointer(&on)), unsafe.Sizeof(on), 0)
+}

@@ -1,0 +1,132 @@
+package tcp
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"anyport/conf/rule"
+	"anyport/proxy/sock"
+	"anyport/proxy/stats"
+)
+
+// acceptBatch is how many connections are accepted before other events have their turn.
+const acceptBatch = 64
+
+// accept takes connections from the listener's queue. What it leaves there is reported again.
+func (w *worker) accept() {
+	for range acceptBatch {
+		fd, client, errno := sock.Accept(w.listener)
+		switch {
+		case errno == 0:
+			w.door.accepted(w)
+			w.admit(fd, client)
+		case errno == unix.EAGAIN:
+			return
+		case lastsLonger(errno):
+			w.turnAway()
+			w.door.close(w, errno)
+			return
+		}
+	}
+}
+
+// lastsLonger tells errors of the listener or the process from those of one connection, after which the next one may
+// be accepted (accept(2), "Error handling").
+func lastsLonger(errno syscall.Errno) bool {
+	switch errno {
+	case unix.EINTR, unix.ECONNABORTED, unix.EPERM, unix.EPROTO, unix.ENOPROTOOPT, unix.EOPNOTSUPP, unix.ENETDOWN,
+		unix.ENETUNREACH, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENONET:
+		return false
+	}
+	return true
+}
+
+// turnAway resets what waits in the queue, with the one descriptor that is left.
+func (w *worker) turnAway() {
+	w.door.reserve.close()
+	for range acceptBatch {
+		fd, client, errno := sock.Accept(w.listener)
+		if errno != 0 {
+			break
+		}
+		w.engine.active.Add(1)
+		w.load.Add(1)
+		w.refuse(fd, client, stats.NoDescriptor)
+	}
+	w.door.reserve.take()
+}
+
+// admit decides whether a fresh connection is served, and by whom.
+func (w *worker) admit(fd int, client sock.Addr) {
+	active, most := w.engine.active.Add(1), w.engine.options.MaxConnections
+	if most > 0 && active > int64(most) {
+		w.load.Add(1)
+		w.refuse(fd, client, stats.Limit)
+		return
+	}
+	if other := w.relief(); other != nil && other.give(fd, client) {
+		return
+	}
+	w.load.Add(1)
+	w.serve(fd, client)
+}
+
+// relief returns a worker that clearly has fewer connections than this one, or nil. It looks at one other worker, the
+// next each time, so that many workers cost no more than two. The kernel alone would not spread them: it wakes the
+// first worker that sleeps, so that one of two idle ones gets every long-lived connection.
+func (w *worker) relief() *worker {
+	all := w.engine.workers
+	w.peer = (w.peer + 1) % len(all)
+	if w.peer == w.id {
+		w.peer = (w.peer + 1) % len(all)
+	}
+	other := all[w.peer]
+	if theirs := other.load.Load(); w.load.Load() <= theirs+theirs/8 {
+		return nil
+	}
+	return other
+}
+
+// give hands a connection to w, on another worker's thread.
+func (w *worker) give(fd int, client sock.Addr) bool {
+	if !w.inbox.put(handover{fd: int32(fd), client: client}) {
+		return false
+	}
+	w.load.Add(1)
+	w.wakeup.Signal()
+	return true
+}
+
+// serve starts to connect a client to an upstream.
+func (w *worker) serve(fd int, client sock.Addr) {
+	c := w.open(fd, client)
+	ref := w.routes.at(c.route)
+	switch {
+	case ref.route == nil:
+		w.end(c, stats.NoRoute)
+	case w.door.late(&w.clock):
+		w.end(c, stats.Drained)
+	default:
+		c.choice = ref.route.Upstreams.Start(c.client.AddrPort(), c.dst.AddrPort())
+		w.dial(c)
+	}
+}
+
+// refuse resets a client.
+func (w *worker) refuse(fd int, client sock.Addr, why stats.Reason) {
+	w.end(w.open(fd, client), why)
+}
+
+// open makes a connection of an accepted socket and counts it with its route.
+func (w *worker) open(fd int, client sock.Addr) *conn {
+	c := w.slab.get()
+	c.state = connecting
+	c.legs[0].fd, c.legs[1].fd = int32(fd), noFD
+	c.client = client
+	c.accepted = w.clock.now
+	c.dst, _ = sock.LocalAddress(fd) // cannot fail on a socket; if it does, no route claims the zero address
+	c.route = w.routes.hold(w.engine.options.Routes.Lookup(rule.TCP, client.AddrPort().Addr(), c.dst.AddrPort()))
+	w.routes.at(c.route).shard.Opened.Add(1)
+	return c
+}

@@ -1,0 +1,237 @@
+package tcp
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"anyport/proxy/stats"
+)
+
+// envServer tells a copy of the test binary to run TestServeParent with this upstream.
+const envServer = "ANYPORT_TEST_SERVE_UPSTREAM"
+
+// TestServeParent is no test of its own: it is the other process of TestDescriptorsRunOut. It prints the address that
+// it serves and does what the parent writes, a command a line.
+func TestServeParent(t *testing.T) {
+	if os.Getenv(envServer) == "" {
+		return
+	}
+	up := netip.MustParseAddrPort(os.Getenv(envServer))
+	answers := os.NewFile(3, "answers")
+	t.Cleanup(func() { answers.Close() })
+	r := newRig(t, v4, setup{upstreams: []netip.AddrPort{up}})
+	fmt.Fprintln(answers, r.addr)
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		command, value, _ := strings.Cut(lines.Text(), " ")
+		switch command {
+		case "limit":
+			fmt.Fprintln(answers, setDescriptorLimit(value))
+		case "cpu":
+			fmt.Fprintln(answers, cpuTime().Milliseconds())
+		case "refused":
+			fmt.Fprintln(answers, r.totals().Ended[stats.NoDescriptor.String()])
+		}
+	}
+	setDescriptorLimit("1024")
+}
+
+func setDescriptorLimit(value string) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	if _, err := fmt.Sscan(value, &limit.Cur); err != nil {
+		return err
+	}
+	return unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+}
+
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// child is the process that runs TestServeParent.
+type child struct {
+	*rig     // only what dials: t and addr
+	commands io.Writer
+	answers  *bufio.Scanner
+}
+
+func newChild(t *testing.T, upstream netip.AddrPort) *child {
+	t.Helper()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestServeParent$", "-test.v=false")
+	cmd.Env = append(os.Environ(), envServer+"="+upstream.String())
+	cmd.ExtraFiles = []*os.File{write}
+	var output strings.Builder
+	cmd.Stdout, cmd.Stderr = &output, &output
+	commands, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
+	t.Cleanup(func() {
+		commands.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the other process: %v\n%s", err, output.String())
+		}
+		read.Close()
+	})
+	c := &child{rig: &rig{t: t}, commands: commands, answers: bufio.NewScanner(read)}
+	c.addr = netip.MustParseAddrPort(c.answer())
+	return c
+}
+
+func (c *child) answer() string {
+	c.t.Helper()
+	if !c.answers.Scan() {
+		c.t.Fatalf("the other process does not answer: %v", c.answers.Err())
+	}
+	return c.answers.Text()
+}
+
+// do gives a command and returns the answer.
+func (c *child) do(command string) string {
+	c.t.Helper()
+	if _, err := fmt.Fprintln(c.commands, command); err != nil {
+		c.t.Fatal(err)
+	}
+	return c.answer()
+}
+
+// tryEcho returns a new connection that is served, or nil if it was reset.
+func (c *child) tryEcho() *peer {
+	c.t.Helper()
+	conn, err := net.DialTimeout("tcp", c.addr.String(), patience)
+	if errors.Is(err, syscall.ECONNRESET) {
+		return nil
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	p := newPeer(c.t, "client", conn)
+	_, err = p.Write(noise[:some])
+	if err == nil {
+		_, err = io.ReadFull(p, make([]byte, some))
+	}
+	switch {
+	case err == nil:
+		return p
+	case !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE):
+		c.t.Fatalf("neither served nor reset: %v", err)
+	}
+	return nil
+}
+
+// serveEcho sends back what it gets.
+func (s *server) serveEcho() {
+	for {
+		c, err := s.Accept()
+		if err != nil {
+			return
+		}
+		s.serving.Go(func() { echo(c) })
+	}
+}
+
+func echo(c net.Conn) {
+	defer c.Close()
+	io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) // hiding what lets io.Copy splice: it keeps pipes open
+}
+
+// Without descriptors, connections are reset and those that there are go on; a loop that cannot accept waits and does
+// not spin, and accepts again when it can.
+func TestDescriptorsRunOut(t *testing.T) {
+	up := newServer(t, v4.upstream)
+	up.serving.Go(up.serveEcho)
+	for _, limit := range []int{64, 65} { // so that the last one is missed in accept once, and in socket once
+		t.Run(fmt.Sprint(limit), func(t *testing.T) { testDescriptorsRunOut(t, up, limit) })
+	}
+}
+
+func testDescriptorsRunOut(t *testing.T, up *server, limit int) {
+	c := newChild(t, up.addr)
+	c.expectOK(fmt.Sprint("limit ", limit))
+	var served []*peer
+	refused := 0
+	for range 60 {
+		if p := c.tryEcho(); p != nil {
+			served = append(served, p)
+		} else {
+			refused++
+		}
+	}
+	if len(served) < 10 || refused < 10 {
+		t.Fatalf("%d connections served and %d reset, with %d descriptors", len(served), refused, limit)
+	}
+	if got := c.do("refused"); got != fmt.Sprint(refused) {
+		t.Errorf("%s connections are counted as refused, %d were", got, refused)
+	}
+	for _, p := range served {
+		p.echoAgain()
+	}
+	for _, p := range served[:len(served)/2] {
+		p.Close()
+	}
+	eventually(t, "connections are served again", func() bool { return c.tryEcho() != nil })
+	c.starve(t)
+}
+
+// starve takes away even the descriptor in reserve for a second, while a connection waits to be accepted.
+func (c *child) starve(t *testing.T) {
+	t.Helper()
+	c.expectOK("limit 3")
+	waiting := c.dial()
+	before := c.cpu()
+	time.Sleep(time.Second)
+	if used := c.cpu() - before; used > 300 {
+		t.Errorf("%d ms of processor time used in a second in which nothing could be done", used)
+	}
+	c.expectOK("limit 1024")
+	waiting.echoAgain()
+}
+
+func (c *child) expectOK(command string) {
+	c.t.Helper()
+	if got := c.do(command); got != "<nil>" {
+		c.t.Fatalf("%s: %s", command, got)
+	}
+}
+
+func (c *child) cpu() (ms int) {
+	c.t.Helper()
+	if _, err := fmt.Sscan(c.do("cpu"), &ms); err != nil {
+		c.t.Fatal(err)
+	}
+	return ms
+}
+
+// echoAgain sends something and reads it back.
+func (p *peer) echoAgain() {
+	p.t.Helper()
+	p.sent, p.received = 0, 0
+	p.send(some)
+	p.expect(some)
+}

@@ -1,0 +1,132 @@
+package tcp
+
+import (
+	"golang.org/x/sys/unix"
+
+	"anyport/conf"
+	"anyport/proxy/sock"
+	"anyport/proxy/stats"
+)
+
+// begin turns a connection whose upstream has answered into one that relays.
+func (w *worker) begin(c *conn) {
+	ref := w.routes.at(c.route)
+	c.state = relaying
+	c.connectTime = w.clock.now - c.accepted
+	c.headerDue = ref.route.ProxyProtocol != conf.ProxyProtocol(0)
+	c.legs[client].flags |= readable // most clients have sent something by now
+	c.active = w.clock.tick()
+	w.timers.stop(c)
+	if ref.idle != 0 {
+		w.timers.start(c, c.active+ref.idle)
+	}
+}
+
+// attend puts the client's socket into the epoll set, if the connection still goes on. What happened to the socket
+// until now is reported then.
+func (w *worker) attend(c *conn) {
+	if c.state != relaying {
+		return
+	}
+	errno := w.epoll.Add(int(c.legs[client].fd), sock.NewEvent(interest, c.key(client)))
+	if errno != 0 {
+		w.end(c, stats.NoDescriptor)
+	}
+}
+
+// note takes down what an event says about one side.
+func (w *worker) note(c *conn, s side, events uint32) {
+	l, towards := &c.legs[s], &c.legs[s.other()]
+	if events&^unix.EPOLLOUT != 0 {
+		l.flags |= readable
+	}
+	if events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		towards.flags &^= blocked
+	}
+	if events&unix.EPOLLRDHUP != 0 {
+		l.flags |= finSeen
+	}
+	if events&unix.EPOLLPRI != 0 {
+		l.flags |= wary
+	}
+	if events&unix.EPOLLERR != 0 {
+		w.lost(c, s, 0)
+	}
+}
+
+// relay moves what can be moved, both ways.
+func (w *worker) relay(c *conn) {
+	for _, s := range [...]side{client, upstream} {
+		if c.state == relaying {
+			w.move(c, s)
+		}
+	}
+}
+
+// turn is how many bytes a direction may move before others have theirs.
+const turn = 1 << 20
+
+// move carries data from side s to the other until one of them has to be waited for, the connection ends or the
+// direction's turn is over.
+func (w *worker) move(c *conn, s side) {
+	from := &c.legs[s]
+	for start := from.moved; from.moved-start < turn; {
+		switch {
+		case from.is(void|blocked) || !w.deliver(c, s):
+			return
+		case from.is(exhausted):
+			w.finish(c, s)
+			return
+		case !from.is(readable):
+			return
+		}
+		w.transfer(c, s)
+		if c.state != relaying {
+			return
+		}
+	}
+	w.again = append(w.again, c.key(s))
+}
+
+// deliver sends what is held back for the side opposite s, and reports whether nothing is any more.
+func (w *worker) deliver(c *conn, s side) bool {
+	if s == client && c.headerDue && !w.sendHeader(c) {
+		return false
+	}
+	return c.legs[s].pipe == 0 || w.flush(c, s)
+}
+
+// transfer reads once from side s and passes on what it got.
+func (w *worker) transfer(c *conn, s side) {
+	from := &c.legs[s]
+	if from.full < spliceAfter || from.is(wary) || !w.pipes.ready(w.clock.tick()) || !w.splice(c, s) {
+		w.copy(c, s)
+	}
+}
+
+// finish ends the direction that starts at s: everything that came from there has been delivered.
+func (w *worker) finish(c *conn, s side) {
+	to := &c.legs[s.other()]
+	switch {
+	case c.failed == failureOf(s):
+		w.passReset(c)
+	case c.legs[s].is(finSent): // the other direction has ended before
+		w.end(c, stats.Done)
+	case !to.is(finSent):
+		sock.ShutdownWrite(int(to.fd))
+		to.flags |= finSent
+		c.active = w.clock.tick()
+	}
+}
+
+// credit counts n bytes that the side opposite s has taken.
+func (w *worker) credit(c *conn, s side, n int) {
+	c.legs[s].moved += uint64(n)
+	c.active = w.clock.tick()
+	shard := w.routes.at(c.route).shard
+	if s == client {
+		shard.BytesIn.Add(uint64(n))
+	} else {
+		shard.BytesOut.Add(uint64(n))
+	}
+}

@@ -1,0 +1,256 @@
+package tcp
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"anyport/conf"
+	"anyport/conf/rule"
+	"anyport/proxy/route"
+	"anyport/proxy/sock"
+	"anyport/proxy/stats"
+	balance "anyport/proxy/upstream"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+// eventually polls until ok is true.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("still not so after %s: %s", patience, what)
+		}
+	}
+}
+
+// rig is an engine that serves one address, with an access log. When its test ends, it is closed, nothing may be left
+// of it, and its counters must agree with its log.
+type rig struct {
+	t         testing.TB
+	engine    *Engine
+	listener  *sock.Socket
+	addr      netip.AddrPort // for clients to dial
+	registry  *stats.Registry
+	live      *route.Live
+	route     *route.Route
+	accessLog *stats.AccessLog
+	logPath   string
+	ran       chan error
+	fds       int // open before there was a rig
+	running   bool
+	ended     bool
+}
+
+// setup is what a test wants different from the usual.
+type setup struct {
+	route     route.Route // Stats and Upstreams are filled in
+	upstreams []netip.AddrPort
+	workers   int // 0: 2
+	options   func(*Options)
+	engine    func(*Engine) // called before Run
+	waitRun   bool          // the test calls run itself
+	noLog     bool
+}
+
+func newRig(t testing.TB, f family, s setup) *rig {
+	t.Helper()
+	r := &rig{t: t, fds: openFDs(t), logPath: filepath.Join(t.TempDir(), "log"), ran: make(chan error, 1)}
+	t.Cleanup(r.checkDescriptors) // after every other cleanup
+	r.listen(f)
+	if s.workers == 0 {
+		s.workers = 2
+	}
+	r.registry, r.live = stats.NewRegistry(s.workers), new(route.Live)
+	r.route = &s.route
+	r.route.Name, r.route.Stats = "test", r.registry.Route("test")
+	r.claim(r.route, s.upstreams...)
+	var err error
+	if !s.noLog {
+		if r.accessLog, err = stats.OpenAccessLog(r.logPath); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := Options{Listener: r.listener, Workers: s.workers, Routes: r.live, Stats: r.registry, AccessLog: r.accessLog}
+	if s.options != nil {
+		s.options(&o)
+	}
+	if r.engine, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	if s.engine != nil {
+		s.engine(r.engine)
+	}
+	t.Cleanup(r.end)
+	if !s.waitRun {
+		r.run()
+	}
+	return r
+}
+
+func (r *rig) listen(f family) {
+	l, err := sock.ListenTCP(netip.AddrPortFrom(f.served, 0))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	a, errno := sock.LocalAddress(l.FD())
+	if errno != 0 {
+		r.t.Fatal(errno)
+	}
+	r.listener, r.addr = l, a.AddrPort()
+}
+
+func (r *rig) run() {
+	r.running = true
+	go r.runEngine()
+}
+
+func (r *rig) runEngine() { r.ran <- r.engine.Run() }
+
+// claim puts a table in force that sends the rig's address to rt, and rt to upstreams.
+func (r *rig) claim(rt *route.Route, upstreams ...netip.AddrPort) {
+	r.t.Helper()
+	var specs []conf.Upstream
+	for _, u := range upstreams {
+		specs = append(specs, conf.Upstream{Addr: u.Addr(), Port: u.Port()})
+	}
+	rt.Upstreams = balance.NewGroup(specs, conf.RoundRobin)
+	r.serve(netip.PrefixFrom(r.addr.Addr(), r.addr.Addr().BitLen()), rt)
+}
+
+// serve puts a table in force that claims one prefix.
+func (r *rig) serve(p netip.Prefix, rt *route.Route) {
+	r.t.Helper()
+	rules, err := rule.Compile(rule.Set{
+		Prefixes: []rule.Prefix{{Prefix: p}},
+		Rules:    []rule.Rule{{Name: rt.Name, Protocol: rule.TCP, Verdict: rule.Steer, Fallback: rule.NoService}},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.live.Swap(route.NewTable(rules, []*route.Route{rt}))
+}
+
+// totals returns the route's counters.
+func (r *rig) totals() stats.Totals { return stats.Sum(r.route.Stats.TCP) }
+
+// awaitEnded waits until n connections of the route have ended for a reason.
+func (r *rig) awaitEnded(why stats.Reason, n uint64) {
+	r.t.Helper()
+	eventually(r.t, why.String()+" is counted", func() bool { return r.totals().Ended[why.String()] == n })
+}
+
+// record is a line of the access log.
+type record struct {
+	Route       string
+	Client      netip.AddrPort
+	Destination netip.AddrPort
+	Upstream    *netip.AddrPort
+	BytesIn     uint64  `json:"bytes_in"`
+	BytesOut    uint64  `json:"bytes_out"`
+	Connect     float64 `json:"connect_seconds"`
+	Duration    float64 `json:"duration_seconds"`
+	Reason      string
+	Error       string
+}
+
+// records closes the rig and returns what the access log says.
+func (r *rig) records() []record {
+	r.t.Helper()
+	r.end()
+	f, err := os.Open(r.logPath)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer f.Close()
+	var all []record
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var rec record
+		if err := json.Unmarshal(lines.Bytes(), &rec); err != nil {
+			r.t.Fatalf("%s: %v", lines.Bytes(), err)
+		}
+		all = append(all, rec)
+	}
+	return all
+}
+
+// end closes the rig and checks what it leaves.
+func (r *rig) end() {
+	if r.ended {
+		return
+	}
+	r.t.Helper()
+	r.ended = true
+	if err := r.engine.Close(); err != nil {
+		r.t.Error(err)
+	}
+	if r.running {
+		if err := <-r.ran; err != nil {
+			r.t.Error(err)
+		}
+	}
+	r.listener.Close()
+	r.accessLog.Close()
+	if n := r.engine.Active(); n != 0 {
+		r.t.Errorf("%d connections are active in a closed engine", n)
+	}
+	if r.accessLog != nil {
+		r.compareLog()
+	}
+}
+
+// checkDescriptors fails the test if more descriptors are open than before there was a rig.
+func (r *rig) checkDescriptors() {
+	r.t.Helper()
+	if n := openFDs(r.t); n != r.fds {
+		r.t.Errorf("%d descriptors are open, %d were before", n, r.fds)
+	}
+}
+
+// compareLog checks that the counters are the sums of the log.
+func (r *rig) compareLog() {
+	r.t.Helper()
+	if lost := r.accessLog.Lost(); lost != 0 {
+		r.t.Fatalf("the access log lost %d records", lost)
+	}
+	ended := make(map[string]map[string]uint64)
+	in, out := make(map[string]uint64), make(map[string]uint64)
+	for _, rec := range r.records() {
+		if ended[rec.Route] == nil {
+			ended[rec.Route] = make(map[string]uint64)
+		}
+		ended[rec.Route][rec.Reason]++
+		in[rec.Route] += rec.BytesIn
+		out[rec.Route] += rec.BytesOut
+	}
+	for _, counted := range []*stats.Route{r.route.Stats, r.registry.Unrouted} {
+		sum := stats.Sum(counted.TCP)
+		var opened uint64
+		for why, n := range sum.Ended {
+			opened += n
+			if ended[counted.Name][why] != n {
+				r.t.Errorf("route %q counted %d %s, the log has %d", counted.Name, n, why, ended[counted.Name][why])
+			}
+		}
+		if sum.Opened != opened || sum.BytesIn != in[counted.Name] || sum.BytesOut != out[counted.Name] {
+			r.t.Errorf("route %q counted %+v, the log has %d bytes in, %d out", counted.Name, sum,
+				in[counted.Name], out[counted.Name])
+		}
+	}
+}
+
+// openFDs returns how many descriptors this process has open.
+func openFDs(t testing.TB) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}

@@ -1,0 +1,185 @@
+package tcp
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"anyport/proxy/sock"
+	"anyport/proxy/stats"
+)
+
+// worker is one event loop. Everything but load, inbox and wakeup belongs to the loop's goroutine alone.
+type worker struct {
+	engine   *Engine
+	id       int
+	log      *slog.Logger
+	listener int
+	epoll    sock.Epoll
+	events   []sock.Event
+	buf      []byte
+	clock    clock
+	slab     slab
+	timers   timerWheel
+	routes   routeRefs
+	pipes    pipePool
+	door     door
+	again    []uint64 // keys of connections that have had their turn and can go on
+	resumed  []uint64 // what again was a round ago; its memory is used again
+	record   stats.Record
+	peer     int // the worker that relief looked at last
+
+	load   atomic.Int64 // connections here or on their way here
+	inbox  inbox
+	wakeup sock.Wakeup
+}
+
+const (
+	// bufferBytes is what one read takes at most: what a pipe holds, so that a pipe always holds the rest of a read.
+	bufferBytes = sock.PipeBytes
+	// batchEvents is how many events are fetched at once: as many as HAProxy's tune.maxpollevents.
+	batchEvents = 200
+)
+
+// interest is what both sockets of a connection are watched for, from first to last.
+const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
+
+func newWorker(e *Engine, id int) (w *worker, err error) {
+	w = &worker{
+		engine:   e,
+		id:       id,
+		log:      e.options.Logger.With("worker", id),
+		listener: e.options.Listener.FD(),
+		events:   make([]sock.Event, batchEvents),
+		buf:      make([]byte, bufferBytes),
+		clock:    clock{epoch: e.epoch},
+		slab:     newSlab(),
+		pipes:    pipePool{most: maxPipes},
+		routes:   newRouteRefs(id, e.options.Stats),
+		inbox:    newInbox(),
+		peer:     rand.IntN(e.options.Workers),
+	}
+	w.timers.slab = &w.slab
+	if w.epoll, err = sock.NewEpoll(); err != nil {
+		return nil, err
+	}
+	if w.wakeup, err = sock.NewWakeup(); err != nil {
+		w.epoll.Close()
+		return nil, err
+	}
+	if err = w.watch(); err != nil {
+		w.release()
+		return nil, err
+	}
+	return w, nil
+}
+
+// watch puts the listener and the wakeup into the epoll set.
+func (w *worker) watch() error {
+	if errno := w.epoll.Add(w.wakeup.FD(), sock.NewEvent(unix.EPOLLIN, wakeupKey)); errno != 0 {
+		return fmt.Errorf("watch for wake-ups: %w", errno)
+	}
+	if errno := w.door.open(w); errno != 0 {
+		return fmt.Errorf("watch the listener: %w", errno)
+	}
+	return nil
+}
+
+// run is the event loop. It returns once the engine is closing, or when waiting for events fails; the engine then
+// closes as a whole.
+func (w *worker) run() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer w.engine.enter(closing)
+	defer w.endAll()
+	for !w.engine.in(closing) {
+		n, err := w.epoll.Wait(w.events, w.patience())
+		if err != nil {
+			return err
+		}
+		w.clock.read()
+		for i := range w.events[:n] {
+			w.dispatch(w.events[i].Data(), w.events[i].Events)
+		}
+		w.resume()
+		w.timers.turn(w.clock.tick(), w.expire)
+		w.door.reopen(w)
+	}
+	return nil
+}
+
+// patience returns how many milliseconds to wait for events, -1 for no limit.
+func (w *worker) patience() int {
+	if len(w.again) > 0 {
+		return 0
+	}
+	wait := w.door.patience(&w.clock)
+	if next, ok := w.timers.next(); ok {
+		if ms := w.clock.untilTick(next); wait < 0 || ms < wait {
+			wait = ms
+		}
+	}
+	return wait
+}
+
+func (w *worker) dispatch(key uint64, events uint32) {
+	switch key {
+	case listenerKey:
+		w.accept()
+		return
+	case wakeupKey:
+		w.wake()
+		return
+	}
+	c, s := w.slab.find(key)
+	switch {
+	case c == nil: // it ended earlier in this batch
+	case c.state == connecting:
+		w.connected(c, events)
+	default:
+		w.note(c, s, events)
+		w.relay(c)
+	}
+}
+
+// resume goes on with the connections that gave others their turn.
+func (w *worker) resume() {
+	w.again, w.resumed = w.resumed[:0], w.again
+	for _, key := range w.resumed {
+		if c, _ := w.slab.find(key); c != nil {
+			w.relay(c)
+		}
+	}
+}
+
+// wake does what others have asked for.
+func (w *worker) wake() {
+	w.wakeup.Clear()
+	for _, h := range w.inbox.take() {
+		w.serve(int(h.fd), h.client)
+	}
+	if w.engine.in(draining) {
+		w.door.drain(&w.clock)
+	}
+}
+
+// endAll resets every connection that this worker has or has been given.
+func (w *worker) endAll() {
+	w.inbox.close()
+	for _, h := range w.inbox.take() {
+		w.refuse(int(h.fd), h.client, stats.Drained)
+	}
+	w.slab.each(func(c *conn) { w.end(c, stats.Drained) })
+}
+
+// release closes the worker's own descriptors. No worker runs any more, or none has run: they use each other's wakeups.
+func (w *worker) release() {
+	w.pipes.closeIdle()
+	w.door.reserve.close()
+	w.epoll.Close()
+	w.wakeup.Close()
+}
