@@ -1,0 +1,81 @@
+package udp
+
+import (
+	"anyport/conf/rule"
+	"anyport/proxy/route"
+	"anyport/proxy/stats"
+	"anyport/proxy/upstream"
+)
+
+// openFlow begins a flow, or returns noFlow and counts why there is none.
+func (w *worker) openFlow(key *flowKey) flowID {
+	client, dst := key.client.AddrPort(), key.dst.AddrPort()
+	r := w.routes.Lookup(rule.UDP, client.Addr(), dst)
+	if r == nil {
+		return w.refuse(w.registry.Unrouted, stats.NoRoute)
+	}
+	if w.draining {
+		return w.refuse(r.Stats, stats.Drained)
+	}
+	e, ok := r.Upstreams.Endpoint(r.Upstreams.Start(client, dst), 0)
+	if !ok {
+		return w.refuse(r.Stats, stats.NoUpstream)
+	}
+	if w.routes.Serves(e.Addr) {
+		return w.refuse(r.Stats, stats.Loop)
+	}
+	if !w.makeRoom() {
+		return w.refuse(r.Stats, stats.Limit)
+	}
+	id, block := w.takePort(&e)
+	if id == noFlow {
+		return w.refuse(r.Stats, stats.NoSource)
+	}
+	w.insertFlow(id, block, key, r, &e)
+	return id
+}
+
+// refuse counts a flow that began and ended at once. It has no access log line: a flood of datagrams that nobody
+// wants must not become a flood of lines.
+func (w *worker) refuse(r *stats.Route, why stats.Reason) flowID {
+	shard := &r.UDP[w.number]
+	shard.Opened.Add(1)
+	shard.Ended[why].Add(1)
+	return noFlow
+}
+
+// makeRoom reports whether there may be one flow more, and evicts one if that is what it takes.
+func (w *worker) makeRoom() bool {
+	return w.flows.open < w.flows.max || w.evict(nil)
+}
+
+// takePort takes a NAT port towards an endpoint. Where ports run short, asking for one evicts a flow, whose port will be
+// free when its quarantine is over: soon ports come back as fast as they are asked for.
+func (w *worker) takePort(e *upstream.Endpoint) (flowID, *natBlock) {
+	block := w.blockFor(e)
+	if block == nil {
+		return noFlow, nil
+	}
+	if block.short(w.now) {
+		w.evict(block)
+	}
+	return block.take(), block
+}
+
+func (w *worker) insertFlow(id flowID, block *natBlock, key *flowKey, r *route.Route, e *upstream.Endpoint) {
+	t := w.flows.targets.get(targetKey{r, e.Addr.As16(), block}, func(t *target) {
+		t.shard = &r.Stats.UDP[w.number]
+		t.class = w.flows.class(r.UDPIdle, block)
+	})
+	w.flows.insert(id, flow{
+		key:          *key,
+		upstreamPort: e.Dial(key.dst.Port).Port(),
+		start:        w.sinceStart,
+		target:       t,
+		seen:         w.now,
+	})
+	w.flows.targets.list[t].shard.Opened.Add(1)
+	if r.ProxyProtocol == proxyV2 {
+		w.headers[id] = proxyHeader(key)
+	}
+}

@@ -1,0 +1,100 @@
+package udp
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"anyport/proxy/stats"
+)
+
+// TestRecord reads the access log line of a flow that times out, and the counters of its route.
+func TestRecord(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 100, spec{upstream: to("10.2.0.2:7777"), idle: 500 * time.Millisecond})
+	path := filepath.Join(t.TempDir(), "access.log")
+	log, err := stats.OpenAccessLog(path)
+	must(t, err)
+	r.engine.w.accessLog = log
+	began := time.Now()
+	r.run(t)
+	echo(t, listen(t, r.Upstream, "[::]:7777"))
+	c := dial(t, r.Client, "[2001:db8::1]:9")
+	for _, size := range []int{10, 0, 200} {
+		exchange(t, c, randomBytes(size))
+	}
+	eventually(t, "the flow to end", func() bool { return r.engine.Active() == 0 })
+	must(t, r.engine.Close())
+	log.Close()
+
+	text, err := os.ReadFile(path)
+	must(t, err)
+	var line struct {
+		Start                         time.Time `json:"time"`
+		Duration                      float64   `json:"duration_seconds"`
+		Protocol, Route, Reason       string
+		Client, Destination, Upstream netip.AddrPort
+		BytesIn                       int `json:"bytes_in"`
+		BytesOut                      int `json:"bytes_out"`
+	}
+	must(t, json.Unmarshal(text, &line))
+	if line.Protocol != "udp" || line.Route != "0" || line.Reason != "idle_timeout" ||
+		line.Client.String() != c.LocalAddr().String() || line.Destination.String() != "[2001:db8::1]:9" ||
+		line.Upstream.String() != "10.2.0.2:7777" || line.BytesIn != 210 || line.BytesOut != 210 {
+		t.Errorf("access log: %s", text)
+	}
+	if line.Start.Before(began.Add(-time.Millisecond)) || line.Duration < 0.5 {
+		t.Errorf("began at %v, took %v s", line.Start, line.Duration)
+	}
+	sum := stats.Sum(r.registry.Route("0").UDP)
+	if sum.Opened != 1 || sum.Active != 0 || sum.PacketsIn != 3 || sum.PacketsOut != 3 || sum.BytesIn != 210 ||
+		sum.BytesOut != 210 {
+		t.Errorf("counters %+v", sum)
+	}
+}
+
+// TestIdleTimeout keeps one flow alive by datagrams from its client alone, one by replies alone, and one not at all.
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	const idle = 2 * time.Second
+	r := newRig(t, 100, spec{upstream: to("10.2.0.2:7777"), idle: idle})
+	r.run(t)
+	server := listen(t, r.Upstream, "[::]:7777")
+	fromClient, fromUpstream, silent := dial(t, r.Client, "198.18.0.1:1"), dial(t, r.Client, "[2001:db8::1]:2"),
+		dial(t, r.Client, "198.18.0.1:3")
+	_, err := fromUpstream.Write([]byte("?"))
+	must(t, err)
+	_, nat := receive(t, server)
+	_, err = silent.Write([]byte("?"))
+	must(t, err)
+	eventually(t, "the silent flow to end", func() bool {
+		_, err := fromClient.Write([]byte("?"))
+		must(t, err)
+		_, err = server.WriteToUDPAddrPort([]byte("!"), nat)
+		must(t, err)
+		return r.ended("0", stats.IdleTimeout) == 1
+	})
+	if n := r.engine.Active(); n != 2 {
+		t.Errorf("%d flows are left, want 2", n)
+	}
+}
+
+// TestKernelDrops fills the clients' socket while nobody reads it.
+func TestKernelDrops(t *testing.T) {
+	r := newRig(t, 100, echoUpstream)
+	c := dial(t, r.Client, "198.18.0.1:9")
+	eventually(t, "the receive buffer to be full", func() bool {
+		for range 100 {
+			_, err := c.Write(randomBytes(1400))
+			must(t, err)
+		}
+		clients, _ := r.engine.KernelDrops()
+		return clients > 0
+	})
+	if _, replies := r.engine.KernelDrops(); replies != 0 {
+		t.Errorf("%d replies dropped", replies)
+	}
+}

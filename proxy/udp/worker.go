@@ -1,0 +1,167 @@
+package udp
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"anyport/proxy/route"
+	"anyport/proxy/sock"
+	"anyport/proxy/stats"
+)
+
+// batchSize is how many datagrams one system call moves. Beyond some tens the cost of the call itself no longer shows.
+const batchSize = 64
+
+// worker owns one pair of sockets and the flows that go through it. One goroutine runs it.
+type worker struct {
+	number    int // of its shard in the counters
+	clients   *sock.Socket
+	replies   *sock.Socket
+	raw       *sock.RawUDP
+	epoll     sock.Epoll
+	wakeup    sock.Wakeup
+	batch     *sock.RecvBatch // one for both directions: each is sent before the other is read
+	routes    *route.Live
+	registry  *stats.Registry
+	accessLog *stats.AccessLog
+	logger    *slog.Logger
+	started   time.Time
+
+	mu           sync.Mutex // held through each turn of the loop; guards the fields below
+	flows        *flowTable
+	headers      map[flowID][]byte // PROXY headers, of the flows that need one
+	shareSources bool
+	draining     bool
+	stopping     bool
+	sinceStart   time.Duration // as this turn began
+	now          tick          // the same
+	record       stats.Record  // kept so that none need be allocated
+	complaint    complaint
+}
+
+func newWorker(opts *Options) (*worker, error) {
+	w := &worker{
+		clients:   opts.Clients,
+		replies:   opts.Replies,
+		batch:     sock.NewRecvBatch(batchSize),
+		routes:    opts.Routes,
+		registry:  opts.Stats,
+		accessLog: opts.AccessLog,
+		logger:    opts.Logger,
+		started:   time.Now(),
+		flows:     newFlowTable(opts.MaxFlows),
+		headers:   make(map[flowID][]byte),
+	}
+	var err error
+	if w.raw, err = sock.OpenRawUDP(batchSize, w.sendFailed); err != nil {
+		return nil, err
+	}
+	if err := w.watch(); err != nil {
+		return nil, errors.Join(err, w.raw.Close())
+	}
+	return w, nil
+}
+
+// What the epoll set reports.
+const (
+	clientsReady = iota
+	repliesReady
+	woken
+	numEvents
+)
+
+// watch makes the epoll set.
+func (w *worker) watch() (err error) {
+	if w.epoll, err = sock.NewEpoll(); err != nil {
+		return err
+	}
+	if w.wakeup, err = sock.NewWakeup(); err != nil {
+		w.epoll.Close()
+		return err
+	}
+	fds := [numEvents]int{clientsReady: w.clients.FD(), repliesReady: w.replies.FD(), woken: w.wakeup.FD()}
+	for what, fd := range fds {
+		if errno := w.epoll.Add(fd, sock.NewEvent(unix.EPOLLIN, uint64(what))); errno != 0 {
+			w.epoll.Close()
+			w.wakeup.Close()
+			return fmt.Errorf("watch socket: %w", errno)
+		}
+	}
+	return nil
+}
+
+// release closes what newWorker opened.
+func (w *worker) release() error {
+	w.epoll.Close()
+	w.wakeup.Close()
+	return w.raw.Close()
+}
+
+// run forwards until it is told to stop or has drained.
+func (w *worker) run() error {
+	defer w.finish()
+	var events [numEvents]sock.Event
+	for timeout := 0; timeout != stop; {
+		n, err := w.epoll.Wait(events[:], timeout)
+		if err != nil {
+			return err
+		}
+		timeout = w.turn(events[:n])
+	}
+	return nil
+}
+
+// What turn returns besides a number of milliseconds.
+const (
+	forever = -1
+	stop    = -2
+)
+
+// turn serves what the epoll set has reported, replies first, and returns how long to wait for more.
+func (w *worker) turn(events []sock.Event) (timeout int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sinceStart = time.Since(w.started)
+	w.now = tickOf(w.sinceStart)
+	var ready [numEvents]bool
+	for i := range events {
+		ready[events[i].Data()] = true
+	}
+	if ready[woken] {
+		w.wakeup.Clear()
+	}
+	if ready[repliesReady] {
+		w.fromUpstreams()
+	}
+	if ready[clientsReady] {
+		w.fromClients()
+	}
+	return w.keepTime()
+}
+
+// keepTime does what is due by now and returns how long to wait for datagrams before it must be called again.
+func (w *worker) keepTime() (timeout int) {
+	more := w.expire()
+	w.flows.endQuarantines(w.now)
+	switch {
+	case w.stopping || w.draining && w.flows.open == 0:
+		return stop
+	case more:
+		return 0
+	case w.flows.open == 0 && w.flows.resting.empty():
+		return forever
+	}
+	return int(tickLength / time.Millisecond)
+}
+
+// finish ends all flows.
+func (w *worker) finish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.endAll(stats.Drained)
+}
