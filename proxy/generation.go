@@ -1,0 +1,183 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+
+	"anyport/conf"
+	"anyport/conf/rule"
+	"anyport/proxy/route"
+	"anyport/proxy/upstream"
+)
+
+// Generation is one configuration made ready to serve, by [Server.Prepare]. It belongs to the server that made it.
+type Generation struct {
+	config *conf.Config
+	rules  rule.Set // the configuration's, without the reply rules
+	table  *route.Table
+	routes []*route.Route // by rule index; nil where the rule leads to no upstream
+	groups []*upstream.Group
+	udp    []bool                // by group: datagrams may go there
+	fresh  [][]upstream.Endpoint // by group: what Prepare resolved; nil once it is in use
+}
+
+// Config returns the configuration that the generation was made of.
+func (g *Generation) Config() *conf.Config { return g.config }
+
+// Prepare does for cfg what takes time: it compiles the rules and resolves the upstreams. Nothing changes before Apply.
+// A name that does not resolve is logged and keeps the addresses that the route of the same name has in force, if any.
+// When ctx is done, Prepare returns its error.
+func (s *Server) Prepare(ctx context.Context, cfg *conf.Config) (*Generation, error) {
+	set := cfg.RuleSet()
+	compiled, err := rule.Compile(set)
+	if err != nil {
+		return nil, fmt.Errorf("compile rules: %w", err)
+	}
+	g := &Generation{config: cfg, rules: set, routes: make([]*route.Route, len(set.Rules))}
+	known := s.knownEndpoints()
+	for i := range cfg.Routes {
+		if r := &cfg.Routes[i]; r.Action == rule.Steer {
+			g.add(i, s.newRoute(r, known[r.Name]), r.Protocol != rule.TCP)
+		}
+	}
+	g.table = route.NewTable(compiled, g.routes)
+	g.fresh, err = upstream.Resolve(ctx, s.lookup, g.groups)
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("resolve upstreams: %w", context.Cause(ctx))
+	}
+	if err != nil {
+		s.logger.Warn("some upstreams are not there yet", "error", err)
+	}
+	return g, nil
+}
+
+func (g *Generation) add(index int, r *route.Route, udp bool) {
+	g.routes[index] = r
+	g.groups = append(g.groups, r.Upstreams)
+	g.udp = append(g.udp, udp)
+}
+
+// knownEndpoints returns what the routes in force balance over, by name.
+func (s *Server) knownEndpoints() map[string][]upstream.Endpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := make(map[string][]upstream.Endpoint)
+	if s.current != nil {
+		for _, r := range s.current.routes {
+			if r != nil {
+				known[r.Name] = r.Upstreams.Endpoints()
+			}
+		}
+	}
+	return known
+}
+
+// newRoute makes a route that begins with the endpoints known of its upstreams, for the names that will not resolve.
+func (s *Server) newRoute(r *conf.Route, known []upstream.Endpoint) *route.Route {
+	group := upstream.NewGroup(r.Upstreams, r.Balance)
+	if known != nil {
+		group.Use(known)
+	}
+	return &route.Route{
+		Name:           r.Name,
+		Upstreams:      group,
+		ProxyProtocol:  r.ProxyProtocol,
+		ConnectTimeout: r.ConnectTimeout,
+		TCPIdle:        r.TCPIdle,
+		UDPIdle:        r.UDPIdle,
+		Stats:          s.registry.Route(r.Name),
+	}
+}
+
+// Apply puts g in force: its table replaces the one in user space, then the one in the kernel. If a step fails, the
+// generation before stays in force and the error says why. A generation that was in force may be applied again; the
+// one that is stays.
+//
+// The NAT addresses and ports that g needs are added to those of the generations before, which stay: flows that were
+// opened from them wait for their replies. So an address that udp_sources no longer lists goes out of use with the
+// server; Apply logs it.
+func (s *Server) Apply(g *Generation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g == s.current {
+		return nil
+	}
+	if err := s.addSources(g, g.fresh); err != nil {
+		return err
+	}
+	if err := s.steerSources(); err != nil {
+		return err
+	}
+	if err := s.swap(g); err != nil {
+		return err
+	}
+	s.udp.ShareSources(len(g.config.UDPSources) > 0)
+	s.warnOfOldSources(g)
+	return nil
+}
+
+// swap makes g the current generation, in user space first: a packet that the kernel still judges by the generation
+// before finds its route there (see route.Grace).
+func (s *Server) swap(g *Generation) error {
+	table, err := s.compile(g)
+	if err != nil {
+		return err
+	}
+	before := &route.Table{}
+	if s.current != nil {
+		before = s.current.table
+	}
+	g.use(g.fresh)
+	s.live.Swap(g.table)
+	if err := s.publish(table); err != nil {
+		s.live.Swap(before)
+		s.live.Swap(before) // twice: g's table must not answer misses for the grace either
+		return err
+	}
+	s.current, s.steered = g, len(s.sources)
+	return nil
+}
+
+// use gives each group its endpoints; none at all are what the groups already have.
+func (g *Generation) use(fresh [][]upstream.Endpoint) {
+	for i, list := range fresh {
+		g.groups[i].Use(list)
+	}
+	g.fresh = nil
+}
+
+// compile returns g's rules for the kernel.
+func (s *Server) compile(g *Generation) (*rule.Table, error) {
+	table, err := rule.Compile(WithReplies(g.rules, s.replyPorts()))
+	if err != nil {
+		return nil, fmt.Errorf("compile rules: %w", err)
+	}
+	return table, nil
+}
+
+// RouteInfo is a route in force, as an operator wants to see it.
+type RouteInfo struct {
+	Name      string
+	Action    rule.Verdict
+	Upstreams []string // as resolved now, in the form of the configuration
+}
+
+// Routes returns the routes in force, in the order of the configuration.
+func (s *Server) Routes() []RouteInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return nil
+	}
+	var list []RouteInfo
+	for i, r := range s.current.config.Routes {
+		info := RouteInfo{Name: r.Name, Action: r.Action}
+		if steered := s.current.routes[i]; steered != nil {
+			for _, e := range steered.Upstreams.Endpoints() {
+				info.Upstreams = append(info.Upstreams, e.String())
+			}
+		}
+		list = append(list, info)
+	}
+	return list
+}
