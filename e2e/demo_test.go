@@ -1,0 +1,39 @@
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"anyport/bench/netlab"
+)
+
+// TestDemo runs anyport without a file and then the three commands of its banner, as printed.
+func TestDemo(t *testing.T) {
+	netlab.RequireRoot(t)
+	netlab.RequireProgram(t, "curl", "nc")
+	w := newWorld(t)
+	d := w.start(w.Proxy.Command(binaryPath, "run"))
+	commands := bannerCommands(d.Output())
+	if len(commands) != 3 {
+		t.Fatalf("the banner has %d commands:\n%s", len(commands), d.Output())
+	}
+	destination := regexp.MustCompile(`127\.64\.\d+\.\d+|\[fd64:[0-9a-f:]+\]`)
+	for _, command := range commands {
+		out, errs, _ := runShort(t, w.Proxy.Command("sh", "-c", command))
+		if want := destination.FindString(command); want == "" || !strings.Contains(out, want) {
+			t.Errorf("%s\nprinted %q %q, not the destination %s", command, out, errs, want)
+		}
+	}
+}
+
+// bannerCommands returns the indented lines.
+func bannerCommands(output string) []string {
+	var commands []string
+	for line := range strings.Lines(output) {
+		if command, ok := strings.CutPrefix(line, "  "); ok {
+			commands = append(commands, strings.TrimSpace(command))
+		}
+	}
+	return commands
+}
