@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"anyport/conf"
+	"anyport/conf/rule"
+	"anyport/proxy"
+	"anyport/steering"
+)
+
+// daemon is a running anyport: the steering program, the proxy and what surrounds them. The order in which its parts
+// start and stop lets no packet reach a socket that was not meant to have it: the kernel refuses before the proxy
+// takes, and a prefix is local only while the program guards it.
+type daemon struct {
+	opts    runOptions
+	logger  *slog.Logger
+	started time.Time
+	demo    *demoUpstream // with the embedded default only
+	steer   *steering.Steering
+	local   *steering.LocalRoutes
+	server  *proxy.Server
+	dns     *dnsServers
+	reloads *reloadCollector
+	metrics *metricsServer
+	control *webServer
+
+	mu       sync.Mutex // guards the fields below
+	inForce  *proxy.Generation
+	loaded   time.Time // when inForce was
+	draining bool
+}
+
+func newDaemon(opts runOptions, logger *slog.Logger) *daemon {
+	return &daemon{opts: opts, logger: logger, started: time.Now(), reloads: newReloadCollector()}
+}
+
+// run serves until a signal ends it: SIGHUP reloads, SIGTERM and SIGINT drain, a second one of these stops at once.
+// When one of the daemon's parts fails, run ends with its error.
+func (d *daemon) run(signals <-chan os.Signal) error {
+	cfg, err := d.open()
+	if err != nil {
+		return errors.Join(err, d.close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	parts, ctx := errgroup.WithContext(ctx)
+	orders, follow := takeOrders(ctx, signals)
+	parts.Go(follow)
+	d.dns = newDNSServers(d.steer, d.logger, parts.Go)
+	d.metrics.collect(d.server.Collector(), steering.NewCollector(d.steer), d.dns, d.reloads)
+	d.runParts(ctx, parts)
+	err = d.start(orders.drain, cfg)
+	switch cause := context.Cause(orders.drain); {
+	case err == nil:
+		d.serve(orders)
+	case cause != nil && errors.Is(err, cause):
+		err = nil // a signal that came early, or the failure of a part, which Wait will tell
+	}
+	cancel()
+	err = errors.Join(err, d.dns.close(), parts.Wait(), d.close())
+	if err == nil {
+		d.logger.Info("stopped")
+	}
+	return err
+}
+
+// runParts starts what runs beside the main goroutine, until ctx ends; when one part fails, ctx does.
+func (d *daemon) runParts(ctx context.Context, parts *errgroup.Group) {
+	parts.Go(func() error { return d.server.Run(ctx) })
+	parts.Go(func() error { return d.local.Watch(ctx, d.logRouteEvent) })
+	if d.demo != nil {
+		parts.Go(func() error { return d.demo.run(ctx, d.logger) })
+	}
+}
+
+// open reads the configuration and opens everything that can fail, without yet changing what happens to a packet.
+func (d *daemon) open() (cfg *conf.Config, err error) {
+	if err := steering.Probe(); err != nil {
+		return nil, err
+	}
+	if d.opts.file == "" {
+		if d.demo, err = listenDemo(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg, err = d.load(); err != nil {
+		return nil, err
+	}
+	if err := raiseDescriptorLimit(); err != nil {
+		return nil, err
+	}
+	if d.control, err = listenControl(d); err != nil {
+		return nil, err
+	}
+	if d.local, err = steering.OpenLocalRoutes(steering.LocalRouteOptions{}); err != nil {
+		return nil, err
+	}
+	return cfg, d.openServer(cfg)
+}
+
+// openServer opens the proxy, and the program last: a start that fails before leaves the one of a daemon that was
+// killed in place, which refuses what nobody serves.
+func (d *daemon) openServer(cfg *conf.Config) (err error) {
+	d.server, err = proxy.New(cfg, proxy.Options{Publish: d.publish, Lookup: net.DefaultResolver.LookupNetIP,
+		Logger: d.logger})
+	if err != nil {
+		return err
+	}
+	if cfg.Metrics.IsValid() {
+		if d.metrics, err = listenMetrics(cfg.Metrics, d.logger); err != nil {
+			return err
+		}
+	}
+	d.steer, err = steering.LoadOrOpen(steering.Options{Bpffs: d.opts.bpffs})
+	return err
+}
+
+// close takes everything down that open has opened, in the order that exposes nothing. The parts have ended.
+func (d *daemon) close() error {
+	d.metrics.close()
+	d.control.close()
+	var errs []error
+	if d.steer != nil {
+		errs = append(errs, d.closeSteering(), d.steer.Close())
+	}
+	if d.local != nil {
+		errs = append(errs, d.local.Close())
+	}
+	if d.server != nil {
+		errs = append(errs, d.server.Close())
+	}
+	if d.demo != nil {
+		d.demo.close()
+	}
+	return errors.Join(errs...)
+}
+
+// closeSteering takes the prefixes away from this host, then the program: while an address is local and unguarded, any
+// daemon bound to the wildcard would answer on it.
+func (d *daemon) closeSteering() error {
+	if d.opts.keepRoutes {
+		return nil
+	}
+	if err := d.local.Remove(); err != nil {
+		return fmt.Errorf("the program stays, to guard what is left: %w", err)
+	}
+	if err := d.steer.Unload(); !errors.Is(err, steering.ErrNotLoaded) {
+		return err
+	}
+	return nil // somebody else has unloaded it
+}
+
+// load reads the configuration file, or makes the embedded default, and logs what it warns of.
+func (d *daemon) load() (*conf.Config, error) {
+	if d.demo != nil {
+		v6 := ipv6Enabled()
+		if !v6 {
+			d.logger.Warn("IPv6 is off on this host: the demo serves IPv4 only")
+		}
+		return conf.Demo(d.demo.addr(), v6)
+	}
+	host, err := hostFacts()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := conf.Load(d.opts.file, host)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Warnings {
+		d.logger.Warn(w.Error())
+	}
+	return cfg, nil
+}
+
+// publish brings a table into the kernel, or changes nothing and returns an error.
+func (d *daemon) publish(table *rule.Table) error {
+	started := time.Now()
+	g, err := d.steer.Publish(table)
+	if err != nil && g.Number == 0 {
+		return err
+	}
+	if err != nil {
+		d.logger.Warn("the rules are in force, but what was before them is not cleared away", "error", err)
+	}
+	d.logger.Info("rules published", "generation", g.Number, "rules", len(table.Set().Rules),
+		"took", time.Since(started).Round(time.Microsecond))
+	return nil
+}
+
+func (d *daemon) logRouteEvent(e steering.RouteEvent) {
+	if e.Err != nil {
+		d.logger.Error("put local routes back", "error", e.Err)
+		return
+	}
+	d.logger.Warn("put local routes back that something had removed", "prefixes", e.Restored)
+}
