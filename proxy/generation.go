@@ -93,9 +93,8 @@ func (s *Server) newRoute(r *conf.Route, known []upstream.Endpoint) *route.Route
 // generation before stays in force and the error says why. A generation that was in force may be applied again; the
 // one that is stays.
 //
-// The NAT addresses and ports that g needs are added to those of the generations before, which stay: flows that were
-// opened from them wait for their replies. So an address that udp_sources no longer lists goes out of use with the
-// server; Apply logs it.
+// The NAT addresses and ports that g needs are added to those of the generations before. These stay steered, as flows
+// that were opened from them wait for their replies; new flows leave from those that g lists.
 func (s *Server) Apply(g *Generation) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,8 +110,7 @@ func (s *Server) Apply(g *Generation) error {
 	if err := s.swap(g); err != nil {
 		return err
 	}
-	s.udp.ShareSources(len(g.config.UDPSources) > 0)
-	s.warnOfOldSources(g)
+	s.udp.UseSources(g.config.UDPSources)
 	return nil
 }
 

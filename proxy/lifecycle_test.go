@@ -34,9 +34,13 @@ func TestDrain(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- r.Drain(context.Background()) }()
 	eventually(t, "new connections are refused", func() bool {
-		late := r.dial()
+		late, err := net.Dial("tcp", r.address().String())
+		if err != nil {
+			return true // reset before connect(2) had returned
+		}
 		defer late.Close() // those of the grace are served, and would keep the server from ending
-		_, err := late.Read(make([]byte, 1))
+		must(t, late.SetDeadline(time.Now().Add(patience)))
+		_, err = late.Read(make([]byte, 1))
 		return err != nil
 	})
 	wantEcho(t, c)

@@ -62,19 +62,6 @@ func (s *Server) steerSources() error {
 	return nil
 }
 
-// warnOfOldSources logs sources that are still in use though g does not list them.
-func (s *Server) warnOfOldSources(g *Generation) {
-	if len(g.config.UDPSources) == 0 {
-		return // new flows leave from the address that routing chooses, whatever else there is
-	}
-	for src := range s.sources {
-		if !slices.Contains(g.config.UDPSources, src) {
-			s.logger.Warn("a UDP source that is no longer listed stays in use until a restart",
-				"address", src.Addr, "ports", src.Ports.String())
-		}
-	}
-}
-
 // replyPorts returns the ports of every NAT address, sorted.
 func (s *Server) replyPorts() map[netip.Addr][]rule.PortRange {
 	all := make(map[netip.Addr][]rule.PortRange, len(s.sources))

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	sdnotify "github.com/coreos/go-systemd/v22/daemon"
-
 	"anyport/conf"
 	"anyport/proxy"
 )
@@ -17,7 +15,7 @@ import (
 // reload reads the configuration anew and puts it in force, or says why it stays as it was.
 func (d *daemon) reload(ctx context.Context) {
 	started := time.Now()
-	d.notify(sdnotify.SdNotifyReloading)
+	d.notify(notifyReloading)
 	err := d.replaceConfig(ctx)
 	d.reloads.note(err)
 	if err != nil {
@@ -28,7 +26,7 @@ func (d *daemon) reload(ctx context.Context) {
 	if err := d.server.ReopenAccessLog(); err != nil {
 		d.logger.Error("reopen the access log; it goes on in the file before", "error", err)
 	}
-	d.notify(sdnotify.SdNotifyReady)
+	d.notify(notifyReady)
 }
 
 // replaceConfig exchanges the configuration in force for what the file says now. What takes time, reading and

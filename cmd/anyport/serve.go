@@ -5,7 +5,6 @@ import (
 	"errors"
 	"syscall"
 
-	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 
 	"anyport/conf"
@@ -38,7 +37,7 @@ func (d *daemon) start(ctx context.Context, cfg *conf.Config) error {
 	if d.demo != nil {
 		printBanner(ipv6Enabled())
 	}
-	d.notify(sdnotify.SdNotifyReady)
+	d.notify(notifyReady)
 	return nil
 }
 
@@ -104,7 +103,7 @@ func (d *daemon) serve(o *orders) {
 // drain refuses new connections in the kernel and waits for the open ones, for at most drain_timeout and until ctx is
 // done.
 func (d *daemon) drain(ctx context.Context) {
-	d.notify(sdnotify.SdNotifyStopping)
+	d.notify(notifyStopping)
 	d.metrics.setReady(false)
 	d.setDraining()
 	timeout := d.current().DrainTimeout
@@ -125,9 +124,9 @@ func (d *daemon) drain(ctx context.Context) {
 	}
 }
 
-// notify tells systemd, if it asked to be told (sd_notify(3)).
+// notify tells the service manager, if it asked to be told.
 func (d *daemon) notify(state string) {
-	if _, err := sdnotify.SdNotify(false, state); err != nil {
-		d.logger.Warn("notify systemd", "error", err)
+	if err := sendNotify(state); err != nil {
+		d.logger.Warn("notify the service manager", "error", err)
 	}
 }

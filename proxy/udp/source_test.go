@@ -63,19 +63,33 @@ func TestLinkLocalClient(t *testing.T) {
 	}
 }
 
-// TestSharedSources lets flows leave from a source that is not the endpoint's own.
-func TestSharedSources(t *testing.T) {
+// TestUseSources lets new flows leave from a source that is not the endpoint's own, and then from another, while the
+// first flow keeps its own.
+func TestUseSources(t *testing.T) {
 	r := newRig(t, 100, echoUpstream)
-	extra := netip.MustParseAddr("10.2.0.77")
-	must(t, r.Proxy.AddAddr("upstream0", netip.PrefixFrom(extra, 24)))
-	r.sources(t, extra, netlab.ProxyUpstream6)
-	r.engine.ShareSources(true)
+	first, second := netip.MustParseAddr("10.2.0.77"), netip.MustParseAddr("10.2.0.78")
+	must(t, r.Proxy.AddAddr("upstream0", netip.PrefixFrom(first, 24)))
+	must(t, r.Proxy.AddAddr("upstream0", netip.PrefixFrom(second, 24)))
+	r.sources(t, first, second, netlab.ProxyUpstream6)
 	r.start(t)
 	server := listen(t, r.Upstream, "[::]:7777")
-	send(t, r, "[2001:db8::1]:9")
-	if _, nat := receive(t, server); nat.Addr() != extra || !natPorts.Contains(nat.Port()) {
-		t.Errorf("the flow comes from %v", nat)
+	use := func(addr netip.Addr) {
+		r.engine.UseSources([]conf.UDPSource{{Addr: addr, Ports: natPorts}})
 	}
+	expect := func(client net.Conn, want netip.Addr) {
+		t.Helper()
+		_, err := client.Write([]byte("?"))
+		must(t, err)
+		if _, nat := receive(t, server); nat.Addr() != want || !natPorts.Contains(nat.Port()) {
+			t.Errorf("the flow comes from %v, want %v", nat, want)
+		}
+	}
+	before := dial(t, r.Client, "[2001:db8::1]:9")
+	use(first)
+	expect(before, first)
+	use(second)
+	expect(dial(t, r.Client, "[2001:db8::1]:10"), second)
+	expect(before, first)
 }
 
 // TestAddSource checks which ports of a source are left out, and which sources are refused.

@@ -64,18 +64,29 @@ func without(r rule.PortRange, ports map[uint16]bool) []rule.PortRange {
 	return left
 }
 
-// ShareSources says whether a flow may leave from any source of its upstream's family (true), as with sources that the
-// operator lists, or only from the endpoint's own (false, the beginning), as with sources that routing chooses.
-func (e *Engine) ShareSources(share bool) {
+// UseSources says which sources new flows leave from: any of these that is of the upstream's family, or with none, as
+// at the beginning, only the endpoint's own, which routing chooses. Sources that were not added count for nothing. Flows
+// that are open keep theirs.
+func (e *Engine) UseSources(list []conf.UDPSource) {
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
-	e.w.shareSources = share
+	e.w.listed = nil
+	if len(list) == 0 {
+		return
+	}
+	e.w.listed = []*natBlock{}
+	for _, b := range e.w.flows.blocks {
+		src := conf.UDPSource{Addr: b.addr.AddrPort().Addr(), Ports: b.wanted}
+		if slices.Contains(list, src) {
+			e.w.listed = append(e.w.listed, b)
+		}
+	}
 }
 
 // blockFor returns the block with the most free ports among those that may reach an endpoint, or nil.
 func (w *worker) blockFor(e *upstream.Endpoint) *natBlock {
-	candidates := w.flows.blocks
-	if !w.shareSources {
+	candidates := w.listed
+	if w.listed == nil {
 		if !e.Source.IsValid() {
 			return nil
 		}

@@ -32,16 +32,16 @@ type worker struct {
 	logger    *slog.Logger
 	started   time.Time
 
-	mu           sync.Mutex // held through each turn of the loop; guards the fields below
-	flows        *flowTable
-	headers      map[flowID][]byte // PROXY headers, of the flows that need one
-	shareSources bool
-	draining     bool
-	stopping     bool
-	sinceStart   time.Duration // as this turn began
-	now          tick          // the same
-	record       stats.Record  // kept so that none need be allocated
-	complaint    complaint
+	mu         sync.Mutex // held through each turn of the loop; guards the fields below
+	flows      *flowTable
+	headers    map[flowID][]byte // PROXY headers, of the flows that need one
+	listed     []*natBlock       // that new flows leave from; nil: the endpoint's own
+	draining   bool
+	stopping   bool
+	sinceStart time.Duration // as this turn began
+	now        tick          // the same
+	record     stats.Record  // kept so that none need be allocated
+	complaint  complaint
 }
 
 func newWorker(opts *Options) (*worker, error) {
