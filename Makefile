@@ -62,10 +62,12 @@ tools:
 peers:
 	@PEERS='$(CURDIR)/.cache/peers' e2e/peers.sh $(PEERS)
 
-install: build
+# After "make build": root needs no Go.
+install:
 	install -D -m 0755 bin/anyport $(DESTDIR)$(PREFIX)/sbin/anyport
 	install -D -m 0755 bin/anyport-bench $(DESTDIR)$(PREFIX)/sbin/anyport-bench
+	install -D -m 0644 conf/examples/complete.toml $(DESTDIR)/etc/anyport/complete.toml
 	test -e $(DESTDIR)/etc/anyport/anyport.toml || \
-		install -D -m 0644 conf/examples/complete.toml $(DESTDIR)/etc/anyport/anyport.toml
+		install -m 0644 conf/examples/minimal.toml $(DESTDIR)/etc/anyport/anyport.toml
 	install -d $(DESTDIR)/etc/systemd/system
 	sed 's,/usr/local,$(PREFIX),g' cmd/anyport/anyport.service >$(DESTDIR)/etc/systemd/system/anyport.service

@@ -33,13 +33,13 @@ func TestDrain(t *testing.T) {
 	r, c := serving(t, t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Drain(context.Background()) }()
-	eventually(t, "new connections are refused", func() bool {
+	netlab.Eventually(t, "new connections are refused", func() bool {
 		late, err := net.Dial("tcp", r.address().String())
 		if err != nil {
 			return true // reset before connect(2) had returned
 		}
 		defer late.Close() // those of the grace are served, and would keep the server from ending
-		must(t, late.SetDeadline(time.Now().Add(patience)))
+		must(t, late.SetDeadline(time.Now().Add(netlab.Patience)))
 		_, err = late.Read(make([]byte, 1))
 		return err != nil
 	})
@@ -48,7 +48,7 @@ func TestDrain(t *testing.T) {
 	select {
 	case err := <-done:
 		must(t, err)
-	case <-time.After(patience):
+	case <-time.After(netlab.Patience):
 		t.Fatal("Drain does not return")
 	}
 	r.wantReturned()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"anyport/bench/netlab"
 	"anyport/conf"
 	"anyport/conf/rule"
 )
@@ -101,5 +102,5 @@ func TestRunRefreshes(t *testing.T) {
 	must(t, r.put(text))
 	r.run(t.Context())
 	r.name("moving.test", "127.0.0.3")
-	eventually(t, "the new address is in use", func() bool { return r.Routes()[0].Upstreams[0] == "127.0.0.3:80" })
+	netlab.Eventually(t, "the new address is in use", func() bool { return r.Routes()[0].Upstreams[0] == "127.0.0.3:80" })
 }

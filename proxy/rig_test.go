@@ -19,19 +19,6 @@ import (
 	"anyport/conf/rule"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
-
-// eventually polls until ok is true.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("still not so after %s: %s", patience, what)
-		}
-	}
-}
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -138,7 +125,7 @@ func (r *rig) wantReturned() {
 	select {
 	case err := <-r.ran:
 		must(r.t, err)
-	case <-time.After(patience):
+	case <-time.After(netlab.Patience):
 		r.t.Fatal("Run does not return")
 	}
 }
@@ -158,7 +145,7 @@ func (r *rig) dial() net.Conn {
 	c, err := net.Dial("tcp", r.address().String())
 	must(r.t, err)
 	r.t.Cleanup(func() { c.Close() })
-	must(r.t, c.SetDeadline(time.Now().Add(patience)))
+	must(r.t, c.SetDeadline(time.Now().Add(netlab.Patience)))
 	return c
 }
 

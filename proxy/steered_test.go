@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"anyport/bench/netlab"
 	"anyport/conf"
 	"anyport/conf/rule"
 	"anyport/steering"
@@ -94,7 +95,7 @@ func open(t *testing.T, network, dst string) net.Conn {
 	c, err := net.Dial(network, dst)
 	must(t, err)
 	t.Cleanup(func() { c.Close() })
-	must(t, c.SetDeadline(time.Now().Add(patience)))
+	must(t, c.SetDeadline(time.Now().Add(netlab.Patience)))
 	return c
 }
 
@@ -143,7 +144,7 @@ func TestSteeredFromListedSource(t *testing.T) {
 	upstream, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2), Port: 7001})
 	must(t, err)
 	defer upstream.Close()
-	must(t, upstream.SetDeadline(time.Now().Add(patience)))
+	must(t, upstream.SetDeadline(time.Now().Add(netlab.Patience)))
 	client := open(t, "udp", served[0].dst)
 	_, err = io.WriteString(client, "hello")
 	must(t, err)

@@ -72,7 +72,7 @@ func (d *testDaemon) runDaemon() { d.done <- d.run(d.signals) }
 
 func (d *testDaemon) waitReady() {
 	d.t.Helper()
-	eventually(d.t, "the daemon is ready", func() bool {
+	netlab.Eventually(d.t, "the daemon is ready", func() bool {
 		select {
 		case err := <-d.done:
 			d.t.Fatalf("the daemon ended: %v\n%s", err, &d.log)
@@ -88,7 +88,7 @@ func (d *testDaemon) wantEnd() {
 	select {
 	case err := <-d.done:
 		must(d.t, err)
-	case <-time.After(patience):
+	case <-time.After(netlab.Patience):
 		d.t.Fatalf("the daemon does not end:\n%s", &d.log)
 	}
 	if s, err := steering.Open(steering.Options{Bpffs: d.bpffs}); !errors.Is(err, steering.ErrNotLoaded) {
@@ -116,7 +116,7 @@ func (d *testDaemon) reloadFile(config, word string) {
 	d.t.Helper()
 	must(d.t, os.WriteFile(d.opts.file, []byte(config), 0o600))
 	d.signals <- unix.SIGHUP
-	eventually(d.t, "the log says "+word, func() bool { return strings.Contains(d.log.String(), word) })
+	netlab.Eventually(d.t, "the log says "+word, func() bool { return strings.Contains(d.log.String(), word) })
 }
 
 // nameServer is a TCP upstream that sends its name and closes. It returns its address.
@@ -144,9 +144,9 @@ func sendNames(l net.Listener, name string) {
 func wantName(t *testing.T, want string) {
 	t.Helper()
 	for _, dst := range []string{"198.18.0.1:4242", "[2001:db8::1]:4242"} {
-		c, err := net.DialTimeout("tcp", dst, patience)
+		c, err := net.DialTimeout("tcp", dst, netlab.Patience)
 		must(t, err)
-		must(t, c.SetDeadline(time.Now().Add(patience)))
+		must(t, c.SetDeadline(time.Now().Add(netlab.Patience)))
 		got, err := io.ReadAll(c)
 		c.Close()
 		if err != nil || string(got) != want {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"anyport/bench/netlab"
 )
 
 func startDemo(t *testing.T) netip.AddrPort {
@@ -37,7 +39,7 @@ func TestDemoOverTCP(t *testing.T) {
 		c, err := net.Dial("tcp", at.String())
 		must(t, err)
 		defer c.Close()
-		must(t, c.SetDeadline(time.Now().Add(patience)))
+		must(t, c.SetDeadline(time.Now().Add(netlab.Patience)))
 		header := proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(p.client)),
 			net.TCPAddrFromAddrPort(netip.MustParseAddrPort(p.dst)))
 		_, err = header.WriteTo(c)
@@ -57,7 +59,7 @@ func TestDemoOverUDP(t *testing.T) {
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(startDemo(t)))
 	must(t, err)
 	defer c.Close()
-	must(t, c.SetDeadline(time.Now().Add(patience)))
+	must(t, c.SetDeadline(time.Now().Add(netlab.Patience)))
 	for _, p := range demoPairs {
 		_, err = io.WriteString(c, "no header")
 		must(t, err)

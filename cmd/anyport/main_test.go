@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/spf13/pflag"
@@ -20,53 +19,13 @@ import (
 	"anyport/steering"
 )
 
-// envInside is set for the copy of the test binary that runs in the namespace.
-const envInside = "ANYPORT_TEST_INSIDE_NAMESPACE"
-
 // TestMain runs the tests in a network namespace of their own, which has a loopback interface and nothing else. Without
 // root they run where they are, and those that need it skip.
 func TestMain(m *testing.M) {
-	if os.Geteuid() == 0 && os.Getenv(envInside) == "" {
-		os.Exit(runInside())
+	if status, done := netlab.RunInside(nil); done {
+		os.Exit(status)
 	}
 	goleak.VerifyTestMain(m)
-}
-
-func runInside() int {
-	lab, err := netlab.Open()
-	if err == nil {
-		defer lab.Close()
-		err = runIn(lab)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
-func runIn(lab *netlab.Lab) error {
-	ns, err := lab.Add("anyport")
-	if err != nil {
-		return err
-	}
-	cmd := ns.Command(os.Args[0], os.Args[1:]...)
-	cmd.Env = append(os.Environ(), envInside+"=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
-}
-
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
-
-// eventually polls until ok is true.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("still not so after %s: %s", patience, what)
-		}
-	}
 }
 
 func must(t *testing.T, err error) {

@@ -10,12 +10,14 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"anyport/bench/netlab"
 )
 
 // get asks a metrics server and returns status and body.
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: netlab.Patience}
 	r, err := client.Get(url)
 	must(t, err)
 	defer r.Body.Close()
@@ -84,7 +86,7 @@ func TestWebServerCloseWaits(t *testing.T) {
 	<-asked
 	closed := make(chan struct{})
 	go func() { w.close(); close(closed) }()
-	eventually(t, "the listener is closed", func() bool {
+	netlab.Eventually(t, "the listener is closed", func() bool {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err == nil {
 			c.Close()
