@@ -1,9 +1,9 @@
 // Package bpf holds anyport's kernel programs and their Go mirror.
 //
 // steer.c is the sk_lookup program; tables.h are the maps of one generation of rules, shared.h those that outlive
-// generations. The objects are compiled by clang and committed, so that building anyport needs no clang; `go generate`
-// makes them anew, byte for byte the same in any directory. Package steering loads them.
+// generations. The objects are compiled by clang and committed, so that building anyport needs no clang; `make generate`,
+// which names the compiler, makes them anew, byte for byte the same in any directory. Package steering loads them.
 package bpf
 
-//go:generate -command compile go tool bpf2go -cc clang-14 -cflags "-mcpu=v3 -nostdinc -Iinclude -Wall -Wextra -Werror"
+//go:generate -command compile go tool bpf2go -cflags "-mcpu=v3 -nostdinc -Iinclude -Wall -Wextra -Werror"
 //go:generate compile -type list -type outcome -type verdict -type schema Steer steer.c

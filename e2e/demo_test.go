@@ -14,10 +14,11 @@ func TestDemo(t *testing.T) {
 	netlab.RequireProgram(t, "curl", "nc")
 	w := newWorld(t)
 	d := w.start(w.Proxy.Command(binaryPath, "run"))
-	commands := bannerCommands(d.Output())
-	if len(commands) != 3 {
-		t.Fatalf("the banner has %d commands:\n%s", len(commands), d.Output())
-	}
+	var commands []string
+	waitFor(t, "a banner of three commands", func() bool {
+		commands = bannerCommands(d.Output())
+		return len(commands) == 3
+	})
 	destination := regexp.MustCompile(`127\.64\.\d+\.\d+|\[fd64:[0-9a-f:]+\]`)
 	for _, command := range commands {
 		out, errs, _ := runShort(t, w.Proxy.Command("sh", "-c", command))

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -49,6 +51,10 @@ func (w *world) allRoutes() []string {
 func TestLocalRoutes(t *testing.T) {
 	w := newWorld(t)
 	w.addPeer()
+	waitUntil(t, "the kernel has made the link's IPv6 addresses local", func() bool {
+		list := strings.Join(w.allRoutes(), "\n")
+		return strings.Contains(list, peerOf6.String()+"/128") && linkLocal.MatchString(list)
+	})
 	before := w.allRoutes()
 	r := openRoutes(w, LocalRouteOptions{})
 	more := netip.MustParsePrefix("203.0.113.0/24")
@@ -79,6 +85,8 @@ func TestLocalRoutes(t *testing.T) {
 		t.Fatalf("after Remove routes are\n%q\nwant\n%q", got, before)
 	}
 }
+
+var linkLocal = regexp.MustCompile(`(?m)^fe80::\S+/128 `)
 
 // describeLocal is how allRoutes shows a route of ours.
 func describeLocal(p netip.Prefix) string {
