@@ -27,8 +27,8 @@ func ShutdownWrite(fd int) syscall.Errno {
 	return errno
 }
 
-// Unsent returns how many bytes a TCP socket has taken and not sent yet (SIOCOUTQNSD in net/ipv4/tcp.c, since Linux 3.0),
-// and 0 for a socket that cannot tell.
+// Unsent returns how many bytes, a FIN among them, a TCP socket has taken and not sent yet (SIOCOUTQNSD in
+// net/ipv4/tcp.c, since Linux 3.0), and 0 for a socket that cannot tell.
 func Unsent(fd int) int {
 	var n int32
 	unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQNSD, uintptr(unsafe.Pointer(&n)))

@@ -36,10 +36,10 @@ func LocalAddress(fd int) (Addr, syscall.Errno) {
 	return decode(&raw), 0
 }
 
-// Connect opens a non-blocking TCP socket of the family of to, with the options that [ListenTCP] gives to accepted ones,
-// and starts to connect it. It returns EINPROGRESS with a valid descriptor while the handshake is under way; with any
-// other errno there is no descriptor. Nothing is bound first: the kernel then chooses a source port per destination, so
-// that one address has 28,000 ports for each upstream and not 28,000 in all (inet_hash_connect in
+// Connect opens a non-blocking TCP socket of the family of to, with the options that [ListenTCP] gives to accepted
+// ones, and starts to connect it. It returns EINPROGRESS with a valid descriptor while the handshake is under way; with
+// any other errno there is no descriptor. Nothing is bound first: the kernel then chooses a source port per destination,
+// so that one address has 28,000 ports for each upstream and not 28,000 in all (inet_hash_connect in
 // net/ipv4/inet_hashtables.c).
 func Connect(to Addr) (fd int, errno syscall.Errno) {
 	family := uintptr(unix.AF_INET6)

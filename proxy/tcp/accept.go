@@ -19,13 +19,15 @@ func (w *worker) accept() {
 		fd, client, errno := sock.Accept(w.listener)
 		switch {
 		case errno == 0:
-			w.door.accepted(w)
+			w.door.backoff = 0
 			w.admit(fd, client)
 		case errno == unix.EAGAIN:
 			return
 		case lastsLonger(errno):
-			w.turnAway()
-			w.door.close(w, errno)
+			w.door.failed(w, errno)
+			if !w.turnAway() {
+				w.door.close(w)
+			}
 			return
 		}
 	}
@@ -42,19 +44,21 @@ func lastsLonger(errno syscall.Errno) bool {
 	return true
 }
 
-// turnAway resets what waits in the queue, with the one descriptor that is left.
-func (w *worker) turnAway() {
+// turnAway resets what waits in the queue, with the one descriptor that is left, and reports whether that worked: if
+// not, trying again at once would not either.
+func (w *worker) turnAway() bool {
 	w.door.reserve.close()
+	defer w.door.reserve.take()
 	for range acceptBatch {
 		fd, client, errno := sock.Accept(w.listener)
 		if errno != 0 {
-			break
+			return errno == unix.EAGAIN
 		}
 		w.engine.active.Add(1)
 		w.load.Add(1)
 		w.refuse(fd, client, stats.NoDescriptor)
 	}
-	w.door.reserve.take()
+	return true
 }
 
 // admit decides whether a fresh connection is served, and by whom.

@@ -30,6 +30,11 @@ func testNoAllocation(t *testing.T, f family) {
 	at, _ := sock.LocalAddress(up.FD())
 	r := newRig(t, f, setup{upstreams: []netip.AddrPort{at.AddrPort()}, noLog: true})
 	dialled := sock.AddrFrom(r.addr)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%+v", r.totals())
+		}
+	})
 	buf := make([]byte, 1<<20)
 	const warmUp, runs = 100, 400
 	for range warmUp {

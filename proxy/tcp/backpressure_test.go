@@ -102,7 +102,8 @@ func kernelBuffers(t *testing.T) int {
 func TestSlowReadersBeyondThePipes(t *testing.T) {
 	const readers, pipes = 12, 3
 	up := newServer(t, v4.upstream)
-	r := newRig(t, v4, setup{upstreams: addrs(up), workers: 1, engine: func(e *Engine) { e.workers[0].pipes.most = pipes }})
+	few := func(e *Engine) { e.workers[0].pipes.most = pipes }
+	r := newRig(t, v4, setup{upstreams: addrs(up), workers: 1, engine: few})
 	if err := unix.SetsockoptInt(r.listener.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 64<<10); err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +148,23 @@ func TestResetBehindASlowReader(t *testing.T) {
 			upstream.rst()
 			r.awaitEnded(stats.UpstreamReset, 1)
 			client.expectAbort()
+		})
+	}
+}
+
+// The data for a reader that goes away is thrown away, and what held it is given back.
+func TestSlowReaderResets(t *testing.T) {
+	for _, path := range paths {
+		t.Run(path.name, func(t *testing.T) {
+			need(t, path.client, path.upstream)
+			up := newServer(t, path.upstream.upstream)
+			r := newRig(t, path.client, setup{upstreams: addrs(up)})
+			client := r.dial()
+			upstream := up.accept()
+			upstream.sendUntilStuck()
+			client.rst()
+			r.awaitEnded(stats.ClientReset, 1)
+			upstream.expectRST()
 		})
 	}
 }

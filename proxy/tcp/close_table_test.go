@@ -149,24 +149,24 @@ var endings = []ending{
 		client.Close()
 		upstream.expectRST()
 	}},
-	{name: "silence", reason: stats.IdleTimeout, idle: 50 * time.Millisecond, script: func(client, upstream *peer) {
+	{name: "silence", reason: stats.IdleTimeout, idle: 250 * time.Millisecond, script: func(client, upstream *peer) {
 		client.expectRST()
 		upstream.expectRST()
 	}},
-	{name: "silence after data", reason: stats.IdleTimeout, idle: 200 * time.Millisecond,
+	{name: "silence after data", reason: stats.IdleTimeout, idle: 500 * time.Millisecond,
 		script: func(client, upstream *peer) {
 			talk(client, upstream)
 			client.expectRST()
 			upstream.expectRST()
 		}},
-	{name: "silence after client half-close", reason: stats.IdleTimeout, idle: 50 * time.Millisecond,
+	{name: "silence after client half-close", reason: stats.IdleTimeout, idle: 250 * time.Millisecond,
 		script: func(client, upstream *peer) {
 			client.fin()
 			upstream.expectFIN()
 			client.expectRST()
 			upstream.expectAbort()
 		}},
-	{name: "silence after upstream half-close", reason: stats.IdleTimeout, idle: 50 * time.Millisecond,
+	{name: "silence after upstream half-close", reason: stats.IdleTimeout, idle: 250 * time.Millisecond,
 		script: func(client, upstream *peer) {
 			upstream.fin()
 			client.expectFIN()

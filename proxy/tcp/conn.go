@@ -29,7 +29,7 @@ type legFlags uint8
 
 const (
 	readable  legFlags = 1 << iota // reading may find something: no EAGAIN since the last event
-	finSeen                        // the kernel has the peer's FIN, and so all of its data
+	finSeen                        // the kernel has the peer's FIN, and so all of its data, whatever came later
 	wary                           // urgent data or an error is ahead: a short read proves nothing
 	exhausted                      // everything that the peer sent has been read
 	blocked                        // the direction's data waits until the other socket can take some

@@ -159,15 +159,6 @@ func TestConnectFailureReasons(t *testing.T) {
 	}
 }
 
-func TestSelfIsNotDialled(t *testing.T) {
-	up := newServer(t, v4.upstream)
-	r := newRig(t, v4, setup{upstreams: addrs(up), options: func(o *Options) {
-		o.Self = func(a netip.AddrPort) bool { return a == up.addr }
-	}})
-	r.dialReset()
-	r.awaitEnded(stats.Loop, 1)
-}
-
 // Each connection starts at another endpoint, so four of them try the good one first, second, third and last.
 func TestNextEndpointIsTried(t *testing.T) {
 	for _, path := range paths {

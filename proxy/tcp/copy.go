@@ -39,17 +39,20 @@ func (w *worker) copy(c *conn, s side) {
 }
 
 // nothingRead notes why a read has brought nothing: there is nothing yet (EAGAIN), the peer has finished (0), or its
-// socket has failed.
+// socket has failed. The kernel reports a FIN before a RST that came after it, but once a write has taken the RST's
+// error, a read says 0 too.
 func (w *worker) nothingRead(c *conn, s side, errno syscall.Errno) {
 	from := &c.legs[s]
-	if errno == unix.EAGAIN {
+	switch {
+	case errno == unix.EAGAIN:
 		from.flags &^= readable
 		return
+	case errno != 0:
+		w.lost(c, s, errno)
+	case c.failed != failureOf(s) || c.errno == 0:
+		from.flags |= finSeen
 	}
 	from.flags |= exhausted
-	if errno != 0 {
-		w.lost(c, s, errno)
-	}
 }
 
 // taken removes what has been sent of n bytes that were peeked at. What was not sent is looked at again, until the

@@ -38,7 +38,7 @@ func (c *conn) lastReason() stats.Reason {
 // try starts to connect c to one address, and reports whether that is under way.
 func (w *worker) try(c *conn, to netip.AddrPort) bool {
 	c.upstream = sock.AddrFrom(to)
-	if w.leadsBack(to) {
+	if w.engine.options.Routes.Serves(to.Addr()) {
 		c.reason = stats.Loop
 		return false
 	}
@@ -58,12 +58,6 @@ func (w *worker) try(c *conn, to netip.AddrPort) bool {
 		w.timers.start(c, c.deadline)
 	}
 	return true
-}
-
-// leadsBack reports whether dialling addr would come back to this process.
-func (w *worker) leadsBack(addr netip.AddrPort) bool {
-	o := &w.engine.options
-	return o.Routes.Serves(addr.Addr()) || o.Self != nil && o.Self(addr)
 }
 
 // connectFailed keeps why an attempt to connect has failed.

@@ -9,12 +9,13 @@ import (
 	"anyport/proxy/sock"
 )
 
-// door is a worker's view of the listener: open while it is in the epoll set, shut for a while when accepting fails for
-// want of descriptors or memory. The queue then waits in the kernel and the loop does not spin.
+// door is a worker's view of the listener: open while it is in the epoll set, shut for a while when accepting fails and
+// nothing can be done about it. The queue then waits in the kernel and the loop does not spin.
 type door struct {
 	shut      bool
 	reopenAt  int64         // while shut, on the worker's clock
-	backoff   time.Duration // of the last failure; 0 since an accept went well
+	backoff   time.Duration // the last one; 0 since an accept went well
+	quietTill int64         // the log has been told that accepting fails
 	reserve   reserve
 	lateAfter int64 // from when on arrivals are refused; 0: the engine does not drain
 }
@@ -22,6 +23,8 @@ type door struct {
 const (
 	leastBackoff = 5 * time.Millisecond
 	mostBackoff  = time.Second
+	// complainEvery keeps a proxy at its limit from filling the log; the counters tell the rest.
+	complainEvery = 10 * time.Second
 )
 
 // open puts the listener into w's epoll set, shared with the other workers' sets: each arrival wakes one of them.
@@ -32,11 +35,16 @@ func (d *door) open(w *worker) syscall.Errno {
 	return errno
 }
 
-// close takes the listener out for 5 ms, twice as long after each further failure, up to 1 s.
-func (d *door) close(w *worker, cause syscall.Errno) {
-	if d.backoff == 0 {
-		w.log.Warn("cannot accept connections, trying again", "error", cause)
+// failed says in the log that accepting fails, now and then.
+func (d *door) failed(w *worker, cause syscall.Errno) {
+	if w.clock.now >= d.quietTill {
+		d.quietTill = w.clock.now + int64(complainEvery)
+		w.log.Warn("cannot accept connections", "error", cause)
 	}
+}
+
+// close takes the listener out for 5 ms, for twice as long after each further failure, and for 1 s at most.
+func (d *door) close(w *worker) {
 	d.backoff = min(max(2*d.backoff, leastBackoff), mostBackoff)
 	d.reopenAt = w.clock.now + int64(d.backoff)
 	if !d.shut {
@@ -51,15 +59,8 @@ func (d *door) reopen(w *worker) {
 		return
 	}
 	if errno := d.open(w); errno != 0 {
-		d.close(w, errno)
-	}
-}
-
-// accepted notes that accepting works.
-func (d *door) accepted(w *worker) {
-	if d.backoff != 0 {
-		d.backoff = 0
-		w.log.Info("accepting connections again")
+		d.failed(w, errno)
+		d.close(w)
 	}
 }
 

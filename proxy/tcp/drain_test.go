@@ -45,6 +45,25 @@ func TestDrainServesTheQueue(t *testing.T) {
 	}
 }
 
+// Connections whose handshake was under way are served for a while.
+func TestDrainGrace(t *testing.T) {
+	var d door
+	c := clock{now: 12345}
+	if d.late(&c) {
+		t.Error("late before a drain")
+	}
+	d.drain(&c)
+	end := c.now + int64(drainGrace)
+	c.now++
+	d.drain(&c) // told twice
+	for now, want := range map[int64]bool{c.now: false, end - 1: false, end: true, end + 1: true} {
+		c.now = now
+		if d.late(&c) != want {
+			t.Errorf("late %d ns before the grace ends: %v", end-now, !want)
+		}
+	}
+}
+
 func TestDrainRefusesLateArrivals(t *testing.T) {
 	up := newServer(t, v4.upstream)
 	r := newRig(t, v4, setup{upstreams: addrs(up)})

@@ -22,9 +22,9 @@
 //
 // A FIN is passed on once everything before it has been delivered, and the other direction goes on. A RST is passed on
 // as a RST, behind whatever the peer sent before it: the other side gets the data that had arrived, as it would have
-// without a proxy between. Timeouts, refusals and the end of a drain are a RST to both, because a FIN would say that
-// the stream is complete. Every connection ends with one [stats.Reason], counted with its route and logged. Bytes are
-// counted when the other side's socket has taken them.
+// without a proxy between. After a FIN from both sides a RST changes nothing. Timeouts, refusals and the end of a drain
+// are a RST to both, because a FIN would say that the stream is complete. Every connection ends with one
+// [stats.Reason], counted with its route and logged. Bytes are counted when the other side's socket has taken them.
 //
 // No goroutine and no heap object belongs to a connection: it is one slot of the slab, and the slab has no pointers.
 package tcp
@@ -33,7 +33,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,9 +54,6 @@ type Options struct {
 	AccessLog      *stats.AccessLog // nil: none
 	MaxConnections int              // at once; 0: no limit
 	Logger         *slog.Logger     // nil: none
-	// Self reports addresses that must not be dialled, besides those of the served prefixes, because they lead back
-	// to this process. It may be nil, and is called from all workers.
-	Self func(netip.AddrPort) bool
 }
 
 // Engine is the TCP data plane. Its methods are safe for concurrent use.
@@ -68,7 +64,6 @@ type Engine struct {
 	active  atomic.Int64  // connections accepted and not ended
 	phase   atomic.Int32  // of type phase; it only grows
 	settled chan struct{} // gets a value when active falls to 0 in a drain
-
 	stopped chan struct{} // closed when no worker runs any more
 
 	mu       sync.Mutex // guards the fields below

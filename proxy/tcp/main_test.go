@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"flag"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -35,15 +34,12 @@ var paths = []struct {
 	client, upstream family
 }{{"v4", v4, v4}, {"v6", v6, v6}, {"v4-to-v6", v4, v6}, {"v6-to-v4", v6, v4}}
 
-// envInside is set for the copy of the test binary that runs in the namespace.
-const envInside = "ANYPORT_TEST_INSIDE_NAMESPACE"
-
 // TestMain runs the tests in a network namespace of their own, where all addresses exist and nothing else does. Without
 // root they run where they are, without IPv6.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if os.Geteuid() == 0 && os.Getenv(envInside) == "" {
-		os.Exit(runInside())
+	if status, done := netlab.RunInside(addAddresses); done {
+		os.Exit(status)
 	}
 	warmUp()
 	goleak.VerifyTestMain(m)
@@ -56,40 +52,20 @@ func warmUp() {
 	}
 }
 
-func runInside() int {
-	lab, err := netlab.Open()
-	if err == nil {
-		defer lab.Close()
-		err = runIn(lab)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
-func runIn(lab *netlab.Lab) error {
-	ns, err := lab.Add("tcp")
-	if err != nil {
-		return err
-	}
+func addAddresses(ns *netlab.Namespace) error {
 	for _, a := range []netip.Addr{v6.served, v6.upstream, v6.spare} {
 		if err := ns.AddAddr("lo", netip.PrefixFrom(a, 128)); err != nil {
 			return err
 		}
 	}
-	cmd := ns.Command(os.Args[0], os.Args[1:]...)
-	cmd.Env = append(os.Environ(), envInside+"=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	return cmd.Run()
+	return nil
 }
 
 // need skips a test of families that are not to be had.
 func need(t *testing.T, families ...family) {
 	t.Helper()
 	for _, f := range families {
-		if f == v6 && os.Getenv(envInside) == "" {
+		if f == v6 && !netlab.Inside() {
 			netlab.Missing(t, "root, for IPv6 addresses in a namespace")
 		}
 	}

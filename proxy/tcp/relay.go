@@ -3,7 +3,6 @@ package tcp
 import (
 	"golang.org/x/sys/unix"
 
-	"anyport/conf"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
 )
@@ -13,7 +12,7 @@ func (w *worker) begin(c *conn) {
 	ref := w.routes.at(c.route)
 	c.state = relaying
 	c.connectTime = w.clock.now - c.accepted
-	c.headerDue = ref.route.ProxyProtocol != conf.ProxyProtocol(0)
+	c.headerDue = ref.route.ProxyProtocol != 0
 	c.legs[client].flags |= readable // most clients have sent something by now
 	c.active = w.clock.tick()
 	w.timers.stop(c)
@@ -43,8 +42,8 @@ func (w *worker) note(c *conn, s side, events uint32) {
 	if events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		towards.flags &^= blocked
 	}
-	if events&unix.EPOLLRDHUP != 0 {
-		l.flags |= finSeen
+	if events&(unix.EPOLLRDHUP|unix.EPOLLERR) == unix.EPOLLRDHUP && c.failed != failureOf(s) {
+		l.flags |= finSeen // a RST is reported as both, the latter until the error has been taken
 	}
 	if events&unix.EPOLLPRI != 0 {
 		l.flags |= wary
@@ -104,18 +103,21 @@ func (w *worker) transfer(c *conn, s side) {
 	}
 }
 
-// finish ends the direction that starts at s: everything that came from there has been delivered.
+// finish ends the direction that starts at s: everything that came from there has been delivered. It passes on the FIN,
+// or what else the data ended with. A RST after both FINs changes nothing: that peer would not have noticed it either.
 func (w *worker) finish(c *conn, s side) {
-	to := &c.legs[s.other()]
-	switch {
-	case c.failed == failureOf(s):
-		w.passReset(c)
-	case c.legs[s].is(finSent): // the other direction has ended before
+	from, to := &c.legs[s], &c.legs[s.other()]
+	if from.is(finSeen) && from.is(finSent) {
 		w.end(c, stats.Done)
-	case !to.is(finSent):
+		return
+	}
+	if from.is(finSeen) && !to.is(finSent) {
 		sock.ShutdownWrite(int(to.fd))
 		to.flags |= finSent
 		c.active = w.clock.tick()
+	}
+	if c.failed == failureOf(s) {
+		w.passReset(c)
 	}
 }
 

@@ -197,11 +197,27 @@ func (r *rig) end() {
 	}
 	r.listener.Close()
 	r.accessLog.Close()
+	r.checkEngine()
+	if r.accessLog != nil {
+		r.compareLog()
+	}
+}
+
+// checkEngine looks for connections in a closed engine.
+func (r *rig) checkEngine() {
+	r.t.Helper()
 	if n := r.engine.Active(); n != 0 {
 		r.t.Errorf("%d connections are active in a closed engine", n)
 	}
-	if r.accessLog != nil {
-		r.compareLog()
+	for _, w := range r.engine.workers {
+		if n := w.load.Load(); n != 0 || w.slab.used != 0 || w.timers.count != 0 {
+			r.t.Errorf("worker %d has a load of %d, %d slots in use, %d timers", w.id, n, w.slab.used, w.timers.count)
+		}
+		for i := range w.routes.refs {
+			if n := w.routes.refs[i].held; n != 0 {
+				r.t.Errorf("worker %d: route %d is held %d times", w.id, i, n)
+			}
+		}
 	}
 }
 

@@ -9,7 +9,7 @@ type slab struct {
 }
 
 const (
-	chunkBits  = 9 // 512 connections: 80 KiB at a time
+	chunkBits  = 9 // 512 connections: 84 KiB at a time
 	chunkConns = 1 << chunkBits
 	noSlot     = -1
 )

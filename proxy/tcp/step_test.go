@@ -30,6 +30,7 @@ func newStepped(t *testing.T, rt route.Route) *stepped {
 	c := w.slab.get()
 	c.route = w.routes.hold(r.route)
 	w.routes.at(c.route).shard.Opened.Add(1)
+	t.Cleanup(w.endAll)
 	s := &stepped{rig: r, w: w, c: c}
 	s.client = s.connect(client, up)
 	s.upstream = s.connect(upstream, up)
@@ -57,9 +58,7 @@ func (s *stepped) event(of side, events uint32) {
 // A FIN that has been seen waits for the data before it, of which the other side has taken a part.
 func TestFinWaitsForHeldData(t *testing.T) {
 	s := newStepped(t, route.Route{})
-	if err := unix.SetsockoptInt(int(s.c.legs[client].fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096); err != nil {
-		t.Fatal(err)
-	}
+	stuffed := stuff(t, int(s.c.legs[client].fd))
 	const n = bufferBytes - 1 // a read of this is a short one
 	s.upstream.send(n)
 	s.upstream.fin()
@@ -71,11 +70,19 @@ func TestFinWaitsForHeldData(t *testing.T) {
 	if l := &s.c.legs[upstream]; l.pipe == 0 || !l.is(exhausted) {
 		t.Fatalf("not what this test is about: flags %b, pipe %d", l.flags, l.pipe)
 	}
-	for s.c.legs[upstream].pipe != 0 {
-		s.client.expect(s.client.unread())
+	for stuffed > 0 {
+		k, err := io.CopyN(io.Discard, s.client, int64(min(stuffed, 4096)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stuffed -= int(k)
 		s.event(client, unix.EPOLLOUT)
 	}
-	s.client.expect(n - s.client.received)
+	eventually(t, "the pipe is empty", func() bool {
+		s.event(client, unix.EPOLLOUT)
+		return s.c.legs[upstream].pipe == 0
+	})
+	s.client.expect(n)
 	s.client.expectFIN()
 }
 
@@ -102,19 +109,54 @@ func TestFinBehindFullReads(t *testing.T) {
 // A RST that a write runs into first is one that the event reports later.
 func TestWriteMeetsReset(t *testing.T) {
 	s := newStepped(t, route.Route{})
+	s.event(client, unix.EPOLLIN) // nothing is there yet
 	s.client.send(some)
 	s.client.awaitAcked()
 	s.client.rst()
 	s.upstream.send(some)
 	s.upstream.awaitAcked()
 	s.event(upstream, unix.EPOLLIN) // the write fails; what the client has sent is still to be delivered
-	s.w.resume()
+	s.event(client, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP)
 	s.upstream.expect(some)
 	s.upstream.expectRST()
 	s.awaitEnded(stats.ClientReset, 1)
 	if rec := s.records()[0]; rec.BytesIn != some || rec.BytesOut != 0 || rec.Error != "" {
 		t.Errorf("record: %+v", rec)
 	}
+}
+
+// A RST behind a FIN that has not been read yet does not swallow the FIN.
+func TestResetBehindFin(t *testing.T) {
+	s := newStepped(t, route.Route{})
+	s.event(upstream, unix.EPOLLOUT)
+	s.upstream.send(some)
+	s.upstream.fin()
+	s.upstream.awaitAcked()
+	s.upstream.rst()
+	s.event(upstream, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLERR|unix.EPOLLHUP)
+	s.client.expect(some)
+	s.client.expectFIN()
+	s.client.expectAbort()
+	s.awaitEnded(stats.UpstreamReset, 1)
+}
+
+// Once both sides have sent a FIN, all is said: a RST that answers the later one is not passed on.
+func TestResetBehindBothFins(t *testing.T) {
+	s := newStepped(t, route.Route{})
+	s.event(upstream, unix.EPOLLOUT)
+	s.upstream.send(some)
+	s.upstream.fin()
+	s.upstream.awaitAcked()
+	s.upstream.rst()
+	s.client.fin()
+	eventually(t, "the client's FIN is passed on", func() bool {
+		s.event(client, unix.EPOLLIN|unix.EPOLLRDHUP)
+		return s.c.legs[upstream].is(finSent)
+	})
+	s.event(upstream, unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLERR|unix.EPOLLHUP)
+	s.client.expect(some)
+	s.client.expectFIN()
+	s.awaitEnded(stats.Done, 1)
 }
 
 // With both sockets lost there is nobody to deliver to.
