@@ -7,10 +7,16 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
+// MaxRules is how many routes and DNS servers a configuration may have: for each, the kernel's program has counters.
+const MaxRules = 16384
+
 // check holds the parts of a configuration against each other, and against the host if there is one.
 func (d *decoder) check(c *draft, host *Host) {
 	served := servedPrefixes(&c.Config)
 	d.checkServed(c)
+	if n := len(c.routes) + len(c.dns); n > MaxRules {
+		d.fault(value{line: 1}, "", "%d routes and DNS servers, but there are counters for %d only", n, MaxRules)
+	}
 	if len(c.routes)+len(c.dns) == 0 {
 		d.warn(value{line: 1}, "", "no rule claims anything: there is no [[route]] and no [[dns]]")
 	}

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -183,5 +184,21 @@ func TestBalanceString(t *testing.T) {
 		if got := balance.String(); got != want {
 			t.Errorf("String of %d is %q, want %q", uint8(balance), got, want)
 		}
+	}
+}
+
+// A configuration that the kernel has too few counters for is refused before anything is loaded.
+func TestTooManyRules(t *testing.T) {
+	text := "prefixes = [\"198.18.0.0/20\"]\n"
+	for port := 1; port <= MaxRules; port++ {
+		text += fmt.Sprintf("[[route]]\nports = \"%d\"\nupstream = [\"10.0.0.5\"]\n", port)
+	}
+	if _, err := Parse("c.toml", []byte(text), nil); err != nil {
+		t.Fatal(err)
+	}
+	text += "[[route]]\nports = \"65535\"\naction = \"refuse\"\n"
+	_, err := Parse("c.toml", []byte(text), nil)
+	if err == nil || !strings.Contains(err.Error(), "counters for 16384 only") {
+		t.Errorf("one rule too many: %v", err)
 	}
 }

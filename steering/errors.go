@@ -3,6 +3,7 @@ package steering
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 
 	"github.com/cilium/ebpf"
@@ -69,6 +70,20 @@ func explainPrivilege(err error) error {
 		return err
 	}
 	return &PrivilegeError{err}
+}
+
+// ipv6OffError says that a prefix cannot be local because IPv6 is switched off.
+type ipv6OffError struct {
+	prefix netip.Prefix
+}
+
+func (e *ipv6OffError) Error() string {
+	return fmt.Sprintf("add local route %s: IPv6 is off on lo", e.prefix)
+}
+
+// Hint tells the way on.
+func (e *ipv6OffError) Hint() string {
+	return "sysctl net.ipv6.conf.lo.disable_ipv6=0, or serve no IPv6 prefix"
 }
 
 // SchemaError says that the pinned maps were made by a version that lays them out differently. It matches ErrSchema.

@@ -134,26 +134,40 @@ func (r *LocalRoutes) Remove() error {
 	return r.removeOurs(func(netip.Prefix) bool { return true })
 }
 
-// addMissing adds routes for wanted prefixes that have none, gives ours the right source, and returns what it added.
+// addMissing adds routes for wanted prefixes that have none, gives ours the right source, and returns what it added. A
+// prefix that fails, as those of IPv6 do where that is off, keeps none of the others from its route.
 func (r *LocalRoutes) addMissing() (added []netip.Prefix, err error) {
 	present, err := r.list()
 	if err != nil {
 		return nil, err
 	}
+	var errs []error
 	for _, p := range r.wanted {
-		routes := present[p]
-		switch {
-		case len(routes) == 0:
-			err = r.netlink.RouteAdd(r.route(p))
+		fresh, err := r.ensure(p, present[p])
+		if err != nil {
+			errs = append(errs, err)
+		} else if fresh {
 			added = append(added, p)
-		case len(routes) == 1 && isOurs(&routes[0]) && !r.hasSource(&routes[0], p):
-			err = r.netlink.RouteReplace(r.route(p))
-		}
-		if err != nil && !errors.Is(err, unix.EEXIST) { // somebody was quicker
-			return added, explainPrivilege(fmt.Errorf("add local route %s: %w", p, err))
 		}
 	}
-	return added, nil
+	return added, errors.Join(errs...)
+}
+
+// ensure adds the route of p if it has none, or gives ours the right source, and reports whether it added one.
+func (r *LocalRoutes) ensure(p netip.Prefix, routes []netlink.Route) (added bool, err error) {
+	switch {
+	case len(routes) == 0:
+		added, err = true, r.netlink.RouteAdd(r.route(p))
+	case len(routes) == 1 && isOurs(&routes[0]) && !r.hasSource(&routes[0], p):
+		err = r.netlink.RouteReplace(r.route(p))
+	}
+	switch {
+	case err == nil, errors.Is(err, unix.EEXIST): // somebody was quicker
+		return added, nil
+	case errors.Is(err, unix.EACCES) && p.Addr().Is6(): // fib6_nh_init in net/ipv6/route.c; no privilege is EPERM
+		return false, &ipv6OffError{p}
+	}
+	return false, explainPrivilege(fmt.Errorf("add local route %s: %w", p, err))
 }
 
 // removeOurs removes our routes for the prefixes that chosen picks.

@@ -3,6 +3,7 @@ package steering
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 
@@ -110,6 +111,20 @@ func openLink(dir string) (*link.NetNsLink, *link.Info, error) {
 		return nil, nil, fmt.Errorf("read link: %w", err)
 	}
 	return netnsLink, info, nil
+}
+
+// Hold keeps the program in effect until the holder is closed, even if somebody removes its pins, as unmounting bpffs
+// does: without it a running server would lose its traffic to whoever is bound to the wildcard. Unload ends the effect
+// all the same. It returns ErrNotLoaded if nothing is loaded.
+func (s *Steering) Hold() (io.Closer, error) {
+	l, _, err := s.attachment()
+	if errors.Is(err, ErrNotLoaded) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hold steering: %w", explainPrivilege(err))
+	}
+	return l, nil
 }
 
 // Close lets go of the namespace. What is loaded stays loaded.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -202,7 +203,7 @@ func askDaemon(what string, answer any) error {
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(r.Body, 1<<10)) // best effort: the status tells enough
-		return fmt.Errorf("ask the daemon for %s: %s: %s", what, r.Status, text)
+		return fmt.Errorf("ask the daemon for %s: %s: %s", what, r.Status, bytes.TrimSpace(text))
 	}
 	if err := json.NewDecoder(r.Body).Decode(answer); err != nil {
 		return fmt.Errorf("read the daemon's %s: %w", what, err)

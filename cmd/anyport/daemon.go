@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -27,6 +28,7 @@ type daemon struct {
 	started time.Time
 	demo    *demoUpstream // with the embedded default only
 	steer   *steering.Steering
+	held    io.Closer // keeps the program in effect while the daemon lives
 	local   *steering.LocalRoutes
 	server  *proxy.Server
 	dns     *dnsServers
@@ -57,6 +59,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	parts.Go(follow)
 	d.dns = newDNSServers(d.steer, d.logger, parts.Go)
 	d.metrics.collect(d.server.Collector(), steering.NewCollector(d.steer), d.dns, d.reloads)
+	d.metrics.readyOnlyIf(d.isLoaded)
 	d.runParts(ctx, parts)
 	err = d.start(orders.drain, cfg)
 	switch cause := context.Cause(orders.drain); {
@@ -120,9 +123,24 @@ func (d *daemon) openServer(cfg *conf.Config) (err error) {
 			return err
 		}
 	}
-	d.steer, err = steering.LoadOrOpen(steering.Options{Bpffs: d.opts.bpffs})
+	d.steer, err = steering.LoadOrOpen(steering.Options{Bpffs: d.opts.bpffs, MaxRules: conf.MaxRules + roomForReplies})
+	if err != nil {
+		return err
+	}
+	d.held, err = d.steer.Hold()
 	return err
 }
+
+// isLoaded returns an error if somebody has removed the program, or its pins, without which no configuration can be
+// loaded any more.
+func (d *daemon) isLoaded() error {
+	_, err := d.steer.Generation()
+	return err
+}
+
+// roomForReplies is the rules for the replies of UDP upstreams, two for each NAT address, that fit beside those of a
+// configuration.
+const roomForReplies = 1024
 
 // close takes everything down that open has opened, in the order that exposes nothing. The parts have ended.
 func (d *daemon) close() error {
@@ -130,7 +148,11 @@ func (d *daemon) close() error {
 	d.control.close()
 	var errs []error
 	if d.steer != nil {
-		errs = append(errs, d.closeSteering(), d.steer.Close())
+		errs = append(errs, d.closeSteering())
+		if d.held != nil {
+			errs = append(errs, d.held.Close())
+		}
+		errs = append(errs, d.steer.Close())
 	}
 	if d.local != nil {
 		errs = append(errs, d.local.Close())
@@ -200,7 +222,8 @@ func (d *daemon) publish(table *rule.Table) error {
 func (d *daemon) logRouteEvent(e steering.RouteEvent) {
 	if e.Err != nil {
 		d.logger.Error("put local routes back", "error", e.Err)
-		return
 	}
-	d.logger.Warn("put local routes back that something had removed", "prefixes", e.Restored)
+	if len(e.Restored) > 0 {
+		d.logger.Warn("put local routes back that something had removed", "prefixes", e.Restored)
+	}
 }

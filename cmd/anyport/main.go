@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"anyport/steering"
 )
@@ -112,8 +113,16 @@ func hintFor(err error) string {
 	if errors.As(err, &h) {
 		return h.hint
 	}
+	var privilege *steering.PrivilegeError
+	if errors.As(err, &privilege) || errors.Is(err, unix.EPERM) {
+		return capabilities
+	}
 	return steering.Hint(err)
 }
+
+// capabilities is the advice to whoever lacks one: those of anyport.service, and what steering needs to mount bpffs.
+const capabilities = "run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW (CAP_SYS_ADMIN too if " +
+	"bpffs is not mounted)"
 
 // newFlags returns the flag set of a subcommand; synopsis is what follows its name on a command line.
 func newFlags(name, synopsis string) *pflag.FlagSet {

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/spf13/pflag"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"anyport/bench/netlab"
 	"anyport/conf/rule"
@@ -67,6 +68,7 @@ func TestExitStatus(t *testing.T) {
 		{hintError{failed, "do this"}, 1, "do this"},
 		{fmt.Errorf("run: %w", hintError{failed, "do this"}), 1, "do this"},
 		{errors.Join(failed, hintError{failed, "do this"}), 1, "do this"},
+		{fmt.Errorf("open raw socket: %w", unix.EPERM), 1, "CAP_NET_RAW"},
 		{fmt.Errorf("load: %w", &steering.PrivilegeError{Err: failed}), 1, "CAP_BPF"},
 		{&steering.UnsupportedError{Feature: "sk_lookup", Least: "5.9"}, 1, "5.15"},
 		{fmt.Errorf("probe: %w", ebpf.ErrNotSupported), 1, ""},

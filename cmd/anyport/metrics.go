@@ -19,6 +19,7 @@ type metricsServer struct {
 	web      *webServer
 	registry *prometheus.Registry
 	ready    atomic.Bool
+	check    func() error // what else it takes to be ready
 }
 
 // listenMetrics serves on addr until close.
@@ -28,7 +29,7 @@ func listenMetrics(addr netip.AddrPort, logger *slog.Logger) (*metricsServer, er
 		return nil, hintError{fmt.Errorf("open the metrics listener: %w", err),
 			"set metrics to another address, or to \"none\""}
 	}
-	m := &metricsServer{registry: prometheus.NewRegistry()}
+	m := &metricsServer{registry: prometheus.NewRegistry(), check: func() error { return nil }}
 	m.registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
@@ -46,9 +47,20 @@ func (m *metricsServer) collect(sources ...prometheus.Collector) {
 	}
 }
 
+// readyOnlyIf makes readiness depend on check, too. It must be called before setReady.
+func (m *metricsServer) readyOnlyIf(check func() error) {
+	if m != nil {
+		m.check = check
+	}
+}
+
 func (m *metricsServer) answerReady(w http.ResponseWriter, _ *http.Request) {
 	if !m.ready.Load() {
 		http.Error(w, "not ready: starting or draining", http.StatusServiceUnavailable)
+		return
+	}
+	if err := m.check(); err != nil {
+		http.Error(w, "not ready: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	fmt.Fprintln(w, "ready")

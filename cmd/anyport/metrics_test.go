@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -53,6 +54,8 @@ func TestMetricsServer(t *testing.T) {
 	m.setReady(true)
 	want("ready", "/readyz", http.StatusOK, "ready")
 	want("ready", "/metrics", http.StatusOK, "test_gauge 42")
+	m.check = func() error { return errors.New("something is missing") }
+	want("not loaded", "/readyz", http.StatusServiceUnavailable, "something is missing")
 	m.setReady(false)
 	want("draining", "/readyz", http.StatusServiceUnavailable, "not ready")
 	want("draining", "/healthz", http.StatusOK, "ok")

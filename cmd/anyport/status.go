@@ -152,10 +152,16 @@ func (r *report) print(out io.Writer) error {
 
 func (d *daemonStatus) print(w io.Writer) {
 	state := "running"
-	if d.Draining {
+	switch {
+	case d.Draining:
 		state = "draining"
+	case d.Loaded.IsZero():
+		state = "starting"
 	}
 	fmt.Fprintf(w, "daemon: %s, version %s, pid %d, since %s\n", state, d.Version, d.PID, d.Started.Format(time.DateTime))
+	if d.Loaded.IsZero() {
+		return
+	}
 	fmt.Fprintf(w, "configuration: %s, loaded %s\n", d.Config, d.Loaded.Format(time.DateTime))
 	fmt.Fprintln(w, "\nPREFIX\tMODE\tLOCAL ROUTE")
 	for _, p := range d.Prefixes {

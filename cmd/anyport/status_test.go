@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"anyport/steering"
 )
@@ -11,7 +12,8 @@ import (
 // What status prints does not depend on the order of maps.
 func TestStatusPrintsInOrder(t *testing.T) {
 	r := report{Daemon: &daemonStatus{
-		Drops: map[string]uint64{"stray": 2, "no_flow": 1, "truncated": 0},
+		Loaded: time.Now(),
+		Drops:  map[string]uint64{"stray": 2, "no_flow": 1, "truncated": 0},
 		UDPSources: map[netip.Addr][]string{
 			netip.MustParseAddr("203.0.113.2"): {"10000-10099"},
 			netip.MustParseAddr("203.0.113.1"): {"10000-10099", "10200-10299"},
@@ -28,6 +30,16 @@ func TestStatusPrintsInOrder(t *testing.T) {
 			t.Fatalf("no %q in its place in\n%s", want, &out)
 		}
 		rest = after
+	}
+}
+
+// Before a configuration is in force there is nothing to tell of one.
+func TestStatusWhileStarting(t *testing.T) {
+	r := report{Daemon: new(daemonStatus)}
+	var out strings.Builder
+	must(t, r.print(&out))
+	if got := out.String(); !strings.Contains(got, "starting") || strings.Contains(got, "configuration") {
+		t.Errorf("status prints\n%s", got)
 	}
 }
 

@@ -17,6 +17,9 @@ func (w *worker) openFlow(key *flowKey) flowID {
 	if w.draining {
 		return w.refuse(r.Stats, stats.Drained)
 	}
+	if w.isEcho(key) {
+		return w.refuse(r.Stats, stats.Loop)
+	}
 	e, ok := r.Upstreams.Endpoint(r.Upstreams.Start(client, dst), 0)
 	if !ok {
 		return w.refuse(r.Stats, stats.NoUpstream)
@@ -33,6 +36,13 @@ func (w *worker) openFlow(key *flowKey) flowID {
 	}
 	w.insertFlow(id, block, key, r, &e)
 	return id
+}
+
+// isEcho reports whether a datagram is, or would become, our own answer to a client whose address is one of ours. IPv6
+// lets a forged source in that is an address of the host, and its flow and that of the answers would feed each other
+// for ever. A program of the host that is connected from such an address gets its answers before we see them.
+func (w *worker) isEcho(key *flowKey) bool {
+	return key.client == key.dst || w.flows.find(&flowKey{client: key.dst, dst: key.client}) != noFlow
 }
 
 // refuse counts a flow that began and ended at once. It has no access log line: a flood of datagrams that nobody
