@@ -27,6 +27,7 @@ type DNS struct {
 	Slip              int           // of the answers over the limit, every Slip-th is sent truncated; 0: none
 	TCPIdle           time.Duration // 0: none
 	MaxTCPConnections int
+	MaxTCPPerClient   int    // of them from one IPv4 address or IPv6 /64
 	QueryLog          int    // one of so many queries is logged; 0: none
 	Service           uint16 // what its rule steers to: ServiceDNS or higher
 }
@@ -74,6 +75,7 @@ var dnsKeys = []key[DNS]{
 	{"slip", integer(func(s *DNS) *int { return &s.Slip }, 0, 10)},
 	{"tcp_idle_timeout", single(func(s *DNS) *time.Duration { return &s.TCPIdle }, parseTimeout)},
 	{"max_tcp_connections", integer(func(s *DNS) *int { return &s.MaxTCPConnections }, 1, maxConnections)},
+	{"max_tcp_per_client", integer(func(s *DNS) *int { return &s.MaxTCPPerClient }, 1, maxConnections)},
 	{"query_log", single(func(s *DNS) *int { return &s.QueryLog }, parseSample)},
 }
 

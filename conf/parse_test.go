@@ -42,7 +42,7 @@ zones = ["/srv/*.zone"]
 port = 54
 `
 	server := DNS{Line: 4, Name: "dns", Port: 53, Zones: []string{"/srv/*.zone"}, UDPSize: 1232, Slip: 2,
-		TCPIdle: 10 * time.Second, MaxTCPConnections: 1000, Service: ServiceDNS}
+		TCPIdle: 10 * time.Second, MaxTCPConnections: 1000, MaxTCPPerClient: 250, Service: ServiceDNS}
 	second := server
 	second.Line, second.Name, second.Port, second.Service = 6, "dns-2", 54, ServiceDNS+1
 	want := &Config{
@@ -116,6 +116,7 @@ rate_limit = 100
 slip = 3
 tcp_idle_timeout = "none"
 max_tcp_connections = 5
+max_tcp_per_client = 4
 query_log = "1/1000"
 `
 	want := &Config{
@@ -164,6 +165,7 @@ query_log = "1/1000"
 			RateLimit:         100,
 			Slip:              3,
 			MaxTCPConnections: 5,
+			MaxTCPPerClient:   4,
 			QueryLog:          1000,
 			Service:           ServiceDNS,
 		}},

@@ -20,11 +20,12 @@ import (
 
 const usage = `Usage: anyport-bench [SUITE] [--quick] [--out DIR] [--seed N]
 
-Compare ways to bring every port of a prefix to one socket, in network
-namespaces that are made for it and removed again. Needs root.
+Compare anyport with what it replaces, side by side in network namespaces that
+are made for it and removed again. Needs root.
 
 Suites:
   steer  the receive path: a plain socket, sk_lookup, TPROXY (the default)
+  dns    name servers: anyport on a /20, NSD, Knot, BIND, PowerDNS
 
 Flags:
 %s
@@ -45,10 +46,13 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run returns the exit status: 0 done, 1 failed, 2 called wrongly.
 func run(args []string) int {
+	if len(args) > 2 && args[0] == bench.StockDNS { // a server that the dns suite starts
+		return exit(bench.ServeStockDNS(args[1], args[2:]))
+	}
 	var o options
 	f := pflag.NewFlagSet("anyport-bench", pflag.ContinueOnError)
 	f.SortFlags = false
-	f.BoolVar(&o.quick, "quick", false, "IPv4 only, at most 40 seconds")
+	f.BoolVar(&o.quick, "quick", false, "IPv4 only, about a minute at most")
 	f.StringVar(&o.out, "out", "", "folder to write SUITE.json to, the result with every sample")
 	f.Uint64Var(&o.seed, "seed", rand.Uint64(), "seed of the random orders and addresses")
 	f.Lookup("seed").DefValue = "random"
@@ -59,12 +63,22 @@ func run(args []string) int {
 		}
 		return misuse(err.Error())
 	}
-	if f.NArg() > 1 || f.NArg() == 1 && f.Arg(0) != "steer" {
+	suites := map[string]func(context.Context, options) (*bench.Result, error){"": steer, "steer": steer, "dns": dns}
+	suite, known := suites[f.Arg(0)]
+	if f.NArg() > 1 || !known {
 		return misuse("no such suite: " + strings.Join(f.Args(), " "))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	if err := steer(ctx, o); err != nil {
+	result, err := suite(ctx, o)
+	if err == nil {
+		err = report(result, o.out)
+	}
+	return exit(err)
+}
+
+func exit(err error) int {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "anyport-bench: error:", err)
 		return 1
 	}
@@ -76,21 +90,29 @@ func misuse(what string) int {
 	return 2
 }
 
-func steer(ctx context.Context, o options) error {
-	result, err := bench.Steer(ctx, bench.SteerOptions{
+func steer(ctx context.Context, o options) (*bench.Result, error) {
+	return bench.Steer(ctx, bench.SteerOptions{
 		Quick: o.quick, Seed: o.seed, Version: version, Command: os.Args,
 		Progress: bench.NewProgress(os.Stderr, isTerminal(os.Stderr)),
 	})
-	if err != nil {
-		return err
-	}
+}
+
+func dns(ctx context.Context, o options) (*bench.Result, error) {
+	return bench.DNS(ctx, bench.DNSOptions{
+		Quick: o.quick, Seed: o.seed, Version: version, Command: os.Args,
+		Progress: bench.NewProgress(os.Stderr, isTerminal(os.Stderr)),
+	})
+}
+
+// report prints the result and, if out is a folder, writes it there.
+func report(result *bench.Result, out string) error {
 	if err := result.WriteTable(os.Stdout); err != nil {
 		return err
 	}
-	if o.out == "" {
+	if out == "" {
 		return nil
 	}
-	path, err := result.Write(o.out)
+	path, err := result.Write(out)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,8 @@ func (d *dnsServers) home(port uint16) netip.AddrPort {
 func dnsOptions(s conf.DNS, home netip.AddrPort, logger *slog.Logger) dns.Options {
 	o := dns.Options{Home: home, Zones: s.Zones, UDPSize: s.UDPSize, NSID: s.NSID, Version: s.Version,
 		RateLimit: ratelimit.Options{PerSecond: s.RateLimit, Slip: s.Slip}, MaxTCP: s.MaxTCPConnections,
-		TCPIdle: s.TCPIdle, LogEvery: s.QueryLog, Logger: logger}
+		MaxClient: s.MaxTCPPerClient,
+		TCPIdle:   s.TCPIdle, LogEvery: s.QueryLog, Logger: logger}
 	if s.TCPIdle == 0 {
 		o.TCPIdle = -1 // dns takes 0 for its default
 	}

@@ -75,6 +75,22 @@ func TestDrainTimeout(t *testing.T) {
 	<-stuck
 }
 
+// Close may come before Run, or at the same time.
+func TestCloseMeetsRun(t *testing.T) {
+	zones := []string{writeZone(t, t.TempDir(), "example.test.zone", exampleZone)}
+	for i := range 40 {
+		s, err := New(Options{Home: loopback, Zones: zones})
+		must(t, err)
+		ended := make(chan error, 1)
+		if i%2 == 0 {
+			must(t, s.Close())
+		}
+		go func() { ended <- s.Run() }()
+		must(t, s.Close())
+		must(t, <-ended)
+	}
+}
+
 // Queries that are asked while zones are reloaded are all answered, from the old zone or the new one, and a faulty file
 // changes nothing.
 func TestReloadUnderLoad(t *testing.T) {

@@ -35,6 +35,7 @@ type Options struct {
 	Cookies   []cookie.Secret // the first makes cookies, all are accepted: one random secret
 	RateLimit ratelimit.Options
 	MaxTCP    int           // TCP connections at once: DefaultMaxTCP
+	MaxClient int           // of them from one IPv4 address or IPv6 /64: a quarter
 	TCPIdle   time.Duration // how long a connection may wait for a query: DefaultTCPIdle; negative: for ever
 	LogEvery  int           // one query in so many is logged: none
 	Logger    *slog.Logger  // slog.Default
@@ -57,6 +58,7 @@ func (o Options) withDefaults() Options {
 	o.Workers = or(o.Workers, runtime.GOMAXPROCS(0))
 	o.UDPSize = min(max(or(o.UDPSize, DefaultUDPSize), wire.MinUDP), maxUDPSize)
 	o.MaxTCP = or(o.MaxTCP, DefaultMaxTCP)
+	o.MaxClient = or(o.MaxClient, max(o.MaxTCP/4, 1))
 	o.TCPIdle = or(o.TCPIdle, DefaultTCPIdle)
 	o.Logger = or(o.Logger, slog.Default())
 	if o.Hostname == "-" {

@@ -78,7 +78,7 @@ func New(o Options) (*Server, error) {
 	o = o.withDefaults()
 	s := &Server{
 		options: o, config: o.answers(), limiter: ratelimit.New(o.RateLimit), stats: newStats(o.Workers),
-		streams: newStreams(o.MaxTCP), stop: make(chan struct{}), finished: make(chan struct{}),
+		streams: newStreams(o.MaxTCP, o.MaxClient), stop: make(chan struct{}), finished: make(chan struct{}),
 		keeper: zone.NewKeeper(o.Zones),
 	}
 	s.writers.New = s.newWriter
@@ -107,8 +107,8 @@ func (s *Server) TCP() syscall.Conn { return s.tcp }
 // Zones returns the zones in force, not to be changed.
 func (s *Server) Zones() []*zone.Zone { return s.zones.Load().List() }
 
-// Run answers until Drain or Close is called, and then returns nil. It returns an error only if a socket fails for
-// good.
+// Run answers until Drain or Close is called, and then returns nil, also if that was before. It returns an error only
+// if a socket fails for good.
 func (s *Server) Run() error {
 	s.started.Store(true)
 	defer close(s.finished)

@@ -3,6 +3,7 @@ package dns
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -62,26 +63,33 @@ func (s *Server) admit(conn *net.TCPConn) {
 
 // streams keeps account of the open connections.
 type streams struct {
-	max  int
-	open sync.WaitGroup
+	max       int
+	perClient int
+	open      sync.WaitGroup
 
-	mu     sync.Mutex // guards the fields below
-	conns  map[*net.TCPConn]struct{}
-	halted bool
+	mu      sync.Mutex                  // guards the fields below
+	conns   map[*net.TCPConn]netip.Addr // of its client
+	clients map[netip.Addr]int          // open connections
+	halted  bool
 }
 
-func newStreams(n int) *streams {
-	return &streams{max: n, conns: make(map[*net.TCPConn]struct{})}
+func newStreams(n, perClient int) *streams {
+	return &streams{
+		max: n, perClient: perClient, conns: make(map[*net.TCPConn]netip.Addr), clients: make(map[netip.Addr]int),
+	}
 }
 
-// add counts a connection in; it returns false if there are too many, or none are wanted any more.
+// add counts a connection in; it returns false if there are too many, of its client or of all, or none are wanted any
+// more.
 func (t *streams) add(c *net.TCPConn) bool {
+	client := clientOf(c)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.halted || len(t.conns) >= t.max {
+	if t.halted || len(t.conns) >= t.max || t.clients[client] >= t.perClient {
 		return false
 	}
-	t.conns[c] = struct{}{}
+	t.conns[c] = client
+	t.clients[client]++
 	t.open.Add(1)
 	return true
 }
@@ -89,9 +97,27 @@ func (t *streams) add(c *net.TCPConn) bool {
 // remove counts a connection out.
 func (t *streams) remove(c *net.TCPConn) {
 	t.mu.Lock()
+	client := t.conns[c]
 	delete(t.conns, c)
+	if t.clients[client]--; t.clients[client] == 0 {
+		delete(t.clients, client)
+	}
 	t.mu.Unlock()
 	t.open.Done()
+}
+
+// clientBits6 is how much of an IPv6 address tells clients apart: a host makes up the rest as it likes (RFC 4291
+// section 2.5.1, RFC 8981).
+const clientBits6 = 64
+
+// clientOf returns the address that a connection counts for.
+func clientOf(c *net.TCPConn) netip.Addr {
+	addr := unmapped(c.RemoteAddr()).Addr()
+	if addr.Is4() {
+		return addr
+	}
+	network, _ := addr.WithZone("").Prefix(clientBits6) // of an IPv6 address it cannot fail
+	return network.Addr()
 }
 
 // count returns how many connections are open.

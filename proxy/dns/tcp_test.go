@@ -149,7 +149,7 @@ func TestNoQueryOverTCP(t *testing.T) {
 
 // Past the limit connections are closed; once one of the others ends, there is room again.
 func TestConnectionLimit(t *testing.T) {
-	s := start(t, Options{MaxTCP: 3})
+	s := start(t, Options{MaxTCP: 3, MaxClient: 3})
 	var open []net.Conn
 	for range 3 {
 		c := dial(t, s.tcpAddress())
@@ -175,6 +175,41 @@ func TestConnectionLimit(t *testing.T) {
 	if n := s.Snapshot(); n.TCPRefused == 0 || n.TCPOpen > 3 {
 		t.Errorf("%d refused, %d open", n.TCPRefused, n.TCPOpen)
 	}
+}
+
+// One client cannot take the places of others.
+func TestClientLimit(t *testing.T) {
+	s := start(t, Options{MaxTCP: 100, MaxClient: 2})
+	from := func(client string) (*dns.Conn, error) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}, Timeout: patience}
+		c, err := d.Dial("tcp", s.tcpAddress())
+		must(t, err)
+		must(t, c.SetDeadline(time.Now().Add(patience)))
+		t.Cleanup(func() { c.Close() })
+		conn := &dns.Conn{Conn: c}
+		if err := conn.WriteMsg(question("www.example.test.", dns.TypeA)); err != nil {
+			return conn, err
+		}
+		_, err = conn.ReadMsg()
+		return conn, err
+	}
+	first, err := from("127.0.0.10")
+	must(t, err)
+	_, err = from("127.0.0.10")
+	must(t, err)
+	if _, err := from("127.0.0.10"); err == nil || isTimeout(err) {
+		t.Errorf("the third connection of one client: %v", err)
+	}
+	_, err = from("127.0.0.11")
+	must(t, err)
+	if n := s.Snapshot(); n.TCPRefused != 1 || n.TCPOpen != 3 {
+		t.Errorf("%d refused, %d open", n.TCPRefused, n.TCPOpen)
+	}
+	must(t, first.Close())
+	eventually(t, "room for the client", func() bool {
+		_, err := from("127.0.0.10")
+		return err == nil
+	})
 }
 
 // eventually polls until something is true.

@@ -20,6 +20,44 @@ func (r *Responder) addresses(z *zone.Zone, s *zone.RRset, start int) {
 	}
 }
 
+// serverAddresses adds the addresses of the zone's name servers, which stand at nsAt, behind the answer s of a node,
+// which stands at sAt. What that has brought already is left out, and so is what does not fit: the answer is complete
+// without.
+func (r *Responder) serverAddresses(z *zone.Zone, ns *zone.RRset, nsAt int, node zone.Node, s *zone.RRset, sAt int) {
+	for _, t := range ns.Targets() {
+		owner := r.moved(ns, nsAt, int(t.Offset))
+		if r.hasTarget(s, sAt, t.Node, owner) {
+			continue
+		}
+		asked := t.Node == node && r.sameName(owner, r.path.suffix(r.path.name.Len()))
+		for _, kind := range [...]uint16{wire.TypeA, wire.TypeAAAA} {
+			if asked && kind == s.Type {
+				continue
+			}
+			a := z.RRset(t.Node, kind)
+			r.address(&a, owner)
+		}
+	}
+}
+
+// hasTarget reports whether an RRset that stands at start has a target: a node, owner of the name at an offset.
+func (r *Responder) hasTarget(s *zone.RRset, start int, n zone.Node, owner int) bool {
+	for _, t := range s.Targets() {
+		if t.Node == n && r.sameName(owner, r.moved(s, start, int(t.Offset))) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameName reports whether the names at two offsets are the same. Those of one node are, unless it is a wildcard.
+func (r *Responder) sameName(x, y int) bool {
+	var nx, ny wire.Name
+	_, okx := nx.Follow(r.msg.out[:r.msg.n], x)
+	_, oky := ny.Follow(r.msg.out[:r.msg.n], y)
+	return okx && oky && nx.Equal(&ny)
+}
+
 // address adds the records of one type, owned by the name at an offset, and reports whether they fit.
 func (r *Responder) address(s *zone.RRset, owner int) bool {
 	m := &r.msg

@@ -71,9 +71,10 @@ func (r *Responder) positive(z *zone.Zone, node zone.Node, s *zone.RRset) {
 	}
 	// Without the name servers the answer is as good: they are left out rather than truncated, and where a pointer in
 	// them could not reach.
-	ns := z.Authority()
-	if ns.Count > 0 && !ns.Same(s) && r.msg.n+len(ns.Wire) <= wire.MaxPointer {
-		r.place(authority, &ns, ns.Owner)
-	}
+	ns, at := z.Authority(), r.msg.n
+	withServers := ns.Count > 0 && !ns.Same(s) && at+len(ns.Wire) <= wire.MaxPointer && r.place(authority, &ns, ns.Owner)
 	r.addresses(z, s, start)
+	if withServers {
+		r.serverAddresses(z, &ns, at, node, s, start)
+	}
 }
