@@ -108,7 +108,7 @@ func (d *daemon) drain(ctx context.Context) {
 	d.metrics.setReady(false)
 	d.setDraining()
 	timeout := d.current().DrainTimeout
-	d.logger.Info("draining", "timeout", timeout)
+	d.logger.Info("draining; a second signal stops at once", "timeout", timeout)
 	if err := d.steer.Release(conf.ServiceProxy, rule.TCP); err != nil {
 		d.logger.Error("refuse new connections", "error", err)
 	}
