@@ -24,13 +24,15 @@ build:
 run: build
 	$(SUDO) ./bin/anyport run
 
-# The tests of rings 2 and 3 need root: the test binaries are built as the user and run through $(SUDO).
-test: tools peers
-	PEERS='$(CURDIR)/.cache/peers' $(GO) test -timeout 15m $(if $(SUDO),-exec '$(SUDO) -E',) ./...
+# The tests of rings 2 and 3 need root: everything is built as the user, and the test binaries run through $(SUDO).
+AS_ROOT = $(if $(SUDO),-exec '$(SUDO) -E',)
+
+test: tools peers build
+	PEERS='$(CURDIR)/.cache/peers' ANYPORT_E2E_BINARY='$(CURDIR)/bin/anyport' $(GO) test -timeout 15m $(AS_ROOT) ./...
 
 race: export CGO_ENABLED = 1
 race:
-	$(GO) test -race -short -timeout 15m $(if $(SUDO),-exec '$(SUDO) -E',) $(shell $(GO) list ./... | grep -v '/e2e$$')
+	$(GO) test -race -short -timeout 15m $(AS_ROOT) $(shell $(GO) list ./... | grep -v '/e2e$$')
 
 bench: build
 	$(SUDO) ./bin/anyport bench steer --quick
