@@ -28,7 +28,7 @@ run: build
 AS_ROOT = $(if $(SUDO),-exec '$(SUDO) -E',)
 
 test: tools peers build
-	PEERS='$(CURDIR)/.cache/peers' ANYPORT_E2E_BINARY='$(CURDIR)/bin/anyport' $(GO) test -timeout 15m $(AS_ROOT) ./...
+	PEERS='$(CURDIR)/.cache/peers' ANYPORT_BIN='$(CURDIR)/bin' $(GO) test -timeout 15m $(AS_ROOT) ./...
 
 race: export CGO_ENABLED = 1
 race:

@@ -3,7 +3,6 @@ package bench
 import (
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,10 +17,8 @@ func TestDNSServersAnswer(t *testing.T) {
 	netlab.RequireProgram(t, "nsd", "knotd", "named", "pdns_server", "chrt", "taskset")
 	s := &dnsSuite{lab: lab, rng: rand.New(rand.NewPCG(1, 1)), dir: t.TempDir()}
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin, "anyport/cmd/...")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	if err := netlab.MakeBinaries(bin); err != nil {
+		t.Fatal(err)
 	}
 	zone, err := s.writeZone(dnsOrigin, func(f *os.File) error { return writeDNSZone(f) })
 	if err != nil {

@@ -7,9 +7,10 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"anyport/bench/netlab"
 )
 
 // binaryPath is the path of the anyport under test, which TestMain has put there.
@@ -25,7 +26,7 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binaryPath = filepath.Join(dir, "anyport")
-	if err := makeBinary(); err != nil {
+	if err := netlab.MakeBinaries(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -35,21 +36,4 @@ func buildAndRun(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
-}
-
-// makeBinary puts an anyport at binaryPath: the one that the environment names, or a fresh one.
-func makeBinary() error {
-	if made := os.Getenv("ANYPORT_E2E_BINARY"); made != "" {
-		binary, err := os.ReadFile(made)
-		if err != nil {
-			return fmt.Errorf("copy anyport: %w", err)
-		}
-		return os.WriteFile(binaryPath, binary, 0o755)
-	}
-	build := exec.Command("go", "build", "-o", binaryPath, "anyport/cmd/anyport")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build anyport: %w\n%s", err, out)
-	}
-	return nil
 }
