@@ -64,14 +64,18 @@ func setIdle(d *decoder, v value, r *Route) {
 }
 
 // setOffload accepts what this version does anyway.
+// setOffload takes "auto" as well, since it says where the kernel can forward UDP flows: in this version nowhere.
 func setOffload(d *decoder, v value, r *Route) {
 	var mode string
 	single(func(*Route) *string { return &mode }, parseOffload)(d, v, r)
+	if mode == "auto" {
+		d.warn(v, "", "this version cannot offload: UDP goes through its sockets")
+	}
 }
 
 func parseOffload(text string) (string, *finding) {
-	if text != "off" {
-		return "", refuse(`write "off" or leave the key out`, "this version forwards UDP through its sockets only")
+	if text != "off" && text != "auto" {
+		return "", refuse(`write "off" or "auto"`, "%q is not known here", text)
 	}
 	return text, nil
 }
