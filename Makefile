@@ -5,8 +5,8 @@ CLANG ?= clang-14
 STRIP ?= llvm-strip-14
 SUDO  ?= $(if $(filter 0,$(shell id -u)),,sudo)
 
-# What "make test" and "make check" need from Debian. TOOLS are installed where a command of theirs is missing; PEERS
-# are only unpacked into .cache/peers, because their packages would start services.
+# What "make test" and "make check" need from Debian. TOOLS are installed where they are missing; PEERS are only unpacked
+# into .cache/peers, because their packages would start services.
 TOOLS = clang-14 llvm-14 curl openssl dnsutils iperf3 ncat socat iptables nftables iproute2 util-linux conntrack
 PEERS = nginx-core nsd knot bind9 pdns-server pdns-backend-bind unbound
 
@@ -31,7 +31,8 @@ test: tools peers build
 	PEERS='$(CURDIR)/.cache/peers' ANYPORT_BIN='$(CURDIR)/bin' $(GO) test -timeout 15m $(AS_ROOT) ./...
 
 race: export CGO_ENABLED = 1
-race:
+race: tools peers
+	@.ci/tools gcc libc6-dev
 	$(GO) test -race -short -timeout 15m $(AS_ROOT) $(shell $(GO) list ./... | grep -v '/e2e$$')
 
 bench: build
@@ -56,7 +57,7 @@ fmt:
 
 # Instruction counts and stack use of the BPF programs, as the verifier of this kernel sees them.
 info:
-	$(SUDO) $(GO) run bpf/info.go
+	$(GO) run $(AS_ROOT) bpf/info.go
 
 tools:
 	@.ci/tools $(TOOLS)
