@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
@@ -192,15 +191,5 @@ func assign(t testing.TB, s *Steering, service uint16, p rule.Protocol, conn sys
 	t.Helper()
 	if err := s.Assign(service, p, conn); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// waitUntil fails the test unless what comes true within patience.
-func waitUntil(t testing.TB, what string, isTrue func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !isTrue(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited in vain until %s", what)
-		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"testing"
+
+	"anyport/bench/netlab"
 )
 
 func hold(t *testing.T, s *Steering) io.Closer {
@@ -34,7 +36,7 @@ func TestHold(t *testing.T) {
 	if err := holder.Close(); err != nil {
 		t.Error(err)
 	}
-	waitUntil(t, "the program is gone", func() bool { return w.attached() == 0 })
+	netlab.Eventually(t, "the program is gone", func() bool { return w.attached() == 0 })
 	if _, err := s.Hold(); !errors.Is(err, ErrNotLoaded) {
 		t.Errorf("Hold of nothing: %v, want ErrNotLoaded", err)
 	}

@@ -232,7 +232,7 @@ func TestStaleNamespace(t *testing.T) {
 	if err := lab.Close(); err != nil {
 		t.Fatal(err)
 	}
-	waitUntil(t, "the link is detached", func() bool {
+	netlab.Eventually(t, "the link is detached", func() bool {
 		l, info, err := openLink(gone.dir)
 		if err != nil {
 			t.Fatal(err)

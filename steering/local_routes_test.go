@@ -14,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"anyport/bench/netlab"
 )
 
 func openRoutes(w *world, o LocalRouteOptions) *LocalRoutes {
@@ -51,7 +53,7 @@ func (w *world) allRoutes() []string {
 func TestLocalRoutes(t *testing.T) {
 	w := newWorld(t)
 	w.addPeer()
-	waitUntil(t, "the kernel has made the link's IPv6 addresses local", func() bool {
+	netlab.Eventually(t, "the kernel has made the link's IPv6 addresses local", func() bool {
 		list := strings.Join(w.allRoutes(), "\n")
 		return strings.Contains(list, peerOf6.String()+"/128") && linkLocal.MatchString(list)
 	})
@@ -206,7 +208,7 @@ func TestWatch(t *testing.T) {
 		if err := w.ns.Do(break_); err != nil {
 			t.Fatalf("break %d: %v", i, err)
 		}
-		waitUntil(t, fmt.Sprintf("break %d is mended", i), func() bool {
+		netlab.Eventually(t, fmt.Sprintf("break %d is mended", i), func() bool {
 			missing, err := r.Missing(prefixes)
 			return err == nil && len(missing) == 0
 		})

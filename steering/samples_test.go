@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"anyport/bench/netlab"
 	"anyport/bpf"
 	"anyport/conf/rule"
 )
@@ -77,7 +78,7 @@ func waitForTurn(t *testing.T, s *Steering) {
 		t.Fatal(err)
 	}
 	defer set.close()
-	waitUntil(t, "a sample is due", func() bool {
+	netlab.Eventually(t, "a sample is due", func() bool {
 		var next uint64
 		if err := set[bpf.SteerMapSampling].Lookup(bpf.SteerSamplingKeySAMPLING_NEXT, &next); err != nil {
 			t.Fatal(err)

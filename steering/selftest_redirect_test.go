@@ -122,7 +122,7 @@ func TestSelftestConnectedUDP(t *testing.T) {
 				if _, err := peer.WriteToUDPAddrPort([]byte("from the peer"), at); err != nil {
 					return err
 				}
-				waitUntil(t, "the peer's datagram arrives", func() bool {
+				netlab.Eventually(t, "the peer's datagram arrives", func() bool {
 					who, ok := all.arrivals.Load("from the peer")
 					return ok && who == "connected"
 				})

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"anyport/bench/netlab"
 )
 
 // Drain answers what has arrived, ends waiting connections, and then Run returns.
@@ -27,7 +29,7 @@ func TestDrain(t *testing.T) {
 	idle := dial(t, s.tcpAddress())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run() }()
-	eventually(t, "the connection to be accepted", func() bool { return s.Snapshot().TCPOpen == 1 })
+	netlab.Eventually(t, "the connection to be accepted", func() bool { return s.Snapshot().TCPOpen == 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	must(t, s.Drain(ctx))
@@ -58,7 +60,7 @@ func TestDrainTimeout(t *testing.T) {
 		}
 	}()
 	before, still := uint64(0), 0
-	eventually(t, "the server to be stuck", func() bool {
+	netlab.Eventually(t, "the server to be stuck", func() bool {
 		now := s.Snapshot().Transports["tcp4"]
 		if still++; now == 0 || now != before {
 			still = 0
@@ -139,7 +141,7 @@ func TestWatch(t *testing.T) {
 	writeZone(t, dir, "example.test.zone", exampleZone)
 	s := start(t, Options{Zones: []string{dir + "/*.zone"}, Poll: 1}) // as often as it can
 	writeZone(t, dir, "new.test.zone", "@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\n")
-	eventually(t, "the new zone", func() bool {
+	netlab.Eventually(t, "the new zone", func() bool {
 		return exchange(t, "udp", s.udpAddress(), question("new.test.", dns.TypeSOA)).Rcode == dns.RcodeSuccess
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"anyport/bench/netlab"
 )
 
 // logBuffer collects a log that is written while it is read.
@@ -43,7 +45,7 @@ func TestQueryLog(t *testing.T) {
 	s := start(t, Options{Logger: slog.New(slog.NewJSONHandler(&log, nil)), LogEvery: 1, Workers: 1})
 	exchange(t, "udp", s.udpAddress(), question("WWW.example.test.", dns.TypeA))
 	exchange(t, "tcp", s.tcpAddress(), question("none.example.test.", 4242))
-	eventually(t, "two lines", func() bool { return len(log.queries(t)) == 2 })
+	netlab.Eventually(t, "two lines", func() bool { return len(log.queries(t)) == 2 })
 	for i, want := range []map[string]any{
 		{"transport": "udp4", "server": s.udpAddress(), "name": "www.example.test.", "type": "A", "rcode": "NOERROR"},
 		{"transport": "tcp4", "server": s.tcpAddress(), "name": "none.example.test.", "type": "TYPE4242",
@@ -67,7 +69,7 @@ func TestQueryLogSamples(t *testing.T) {
 	for range 50 {
 		exchange(t, "udp", s.udpAddress(), question("www.example.test.", dns.TypeA))
 	}
-	eventually(t, "five lines", func() bool { return len(log.queries(t)) == 5 })
+	netlab.Eventually(t, "five lines", func() bool { return len(log.queries(t)) == 5 })
 }
 
 // Nobody waits for a log that nobody reads.

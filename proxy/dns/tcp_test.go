@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"anyport/bench/netlab"
 )
 
 // patience is far more than anything here takes; it only ends a test that would hang.
@@ -167,7 +169,7 @@ func TestConnectionLimit(t *testing.T) {
 		refused.Close()
 	}
 	open[0].Close()
-	eventually(t, "room for another connection", func() bool {
+	netlab.Eventually(t, "room for another connection", func() bool {
 		c := &dns.Client{Net: "tcp", Timeout: patience}
 		m, _, err := c.Exchange(question("www.example.test.", dns.TypeA), s.tcpAddress())
 		return err == nil && len(m.Answer) == 1
@@ -206,20 +208,10 @@ func TestClientLimit(t *testing.T) {
 		t.Errorf("%d refused, %d open", n.TCPRefused, n.TCPOpen)
 	}
 	must(t, first.Close())
-	eventually(t, "room for the client", func() bool {
+	netlab.Eventually(t, "room for the client", func() bool {
 		_, err := from("127.0.0.10")
 		return err == nil
 	})
-}
-
-// eventually polls until something is true.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 // Running out of descriptors delays a connection, and ends nothing.

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/route"
 	"anyport/proxy/stats"
 )
@@ -145,7 +146,7 @@ var endings = []ending{
 		upstream.expect(some)
 		upstream.send(some)
 		upstream.awaitAcked()
-		eventually(client.t, "data has reached the client", func() bool { return client.unread() == some })
+		netlab.Eventually(client.t, "data has reached the client", func() bool { return client.unread() == some })
 		client.Close()
 		upstream.expectRST()
 	}},
@@ -194,7 +195,7 @@ func testClose(t *testing.T, from, to family, c ending) {
 	upstream := up.accept()
 	c.script(client, upstream)
 	r.awaitEnded(c.reason, 1)
-	eventually(t, "no connection is active", func() bool { return r.engine.Active() == 0 })
+	netlab.Eventually(t, "no connection is active", func() bool { return r.engine.Active() == 0 })
 	got := r.records()
 	if len(got) != 1 {
 		t.Fatalf("%d records: %+v", len(got), got)

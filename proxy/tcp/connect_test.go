@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
@@ -45,7 +46,7 @@ func newFull(t *testing.T, addr netip.Addr) *full {
 		t.Fatal(errno)
 	}
 	t.Cleanup(func() { sock.Close(fd) })
-	eventually(t, "the accept queue is full", func() bool {
+	netlab.Eventually(t, "the accept queue is full", func() bool {
 		info, err := unix.GetsockoptTCPInfo(l.FD(), unix.IPPROTO_TCP, unix.TCP_INFO)
 		return err == nil && info.Unacked == 1 // of a listener: what waits to be accepted
 	})
@@ -55,7 +56,7 @@ func newFull(t *testing.T, addr netip.Addr) *full {
 // take accepts a connection and returns its descriptor.
 func (f *full) take(t *testing.T) (fd int) {
 	t.Helper()
-	eventually(t, "a connection can be accepted", func() bool {
+	netlab.Eventually(t, "a connection can be accepted", func() bool {
 		var errno syscall.Errno
 		fd, _, errno = sock.Accept(f.fd)
 		return errno == 0
@@ -203,7 +204,7 @@ func TestClientActsDuringConnect(t *testing.T) {
 				busy := newFull(t, path.upstream.upstream)
 				r := newRig(t, path.client, setup{upstreams: []netip.AddrPort{busy.addr}})
 				client := r.dial()
-				eventually(t, "the upstream is dialled", func() bool { return sockets(t, synSent) == 1 })
+				netlab.Eventually(t, "the upstream is dialled", func() bool { return sockets(t, synSent) == 1 })
 				test.client(client)
 				sock.Close(busy.take(t)) // the next SYN, a second later, finds room
 				upstream := busy.peer(t)
@@ -222,7 +223,7 @@ func TestNoRoute(t *testing.T) {
 			r.live.Swap(&route.Table{})
 			r.live.Swap(&route.Table{}) // the table before counts as well, for a while
 			r.dialReset()
-			eventually(t, "the connection is counted", func() bool {
+			netlab.Eventually(t, "the connection is counted", func() bool {
 				return stats.Sum(r.registry.Unrouted.TCP).Ended[stats.NoRoute.String()] == 1
 			})
 			if rec := r.records()[0]; rec.Route != "" || rec.Upstream != nil || rec.Destination != r.addr {
@@ -265,7 +266,7 @@ func TestReloadKeepsConnections(t *testing.T) {
 	oldUpstream.expectRST()
 	r.awaitEnded(stats.ClientReset, 1)
 	client.rst()
-	eventually(t, "the fresh route counts its own", func() bool {
+	netlab.Eventually(t, "the fresh route counts its own", func() bool {
 		sum := stats.Sum(fresh.Stats.TCP)
 		return sum.Ended[stats.ClientReset.String()] == 1 && sum.BytesOut == some && sum.Opened == 1
 	})

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/stats"
 )
 
@@ -195,7 +196,7 @@ func testDescriptorsRunOut(t *testing.T, up *server, limit int) {
 	for _, p := range served[:len(served)/2] {
 		p.Close()
 	}
-	eventually(t, "connections are served again", func() bool { return c.tryEcho() != nil })
+	netlab.Eventually(t, "connections are served again", func() bool { return c.tryEcho() != nil })
 	c.starve(t)
 }
 

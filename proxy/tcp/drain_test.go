@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/stats"
 )
 
@@ -25,7 +26,7 @@ func TestDrainServesTheQueue(t *testing.T) {
 			}
 			drained := make(chan error, 1)
 			go func() { drained <- r.engine.Drain(context.Background()) }()
-			eventually(t, "the engine drains", func() bool { return r.engine.in(draining) })
+			netlab.Eventually(t, "the engine drains", func() bool { return r.engine.in(draining) })
 			r.run()
 			for range queued {
 				upstream := up.accept()
@@ -71,7 +72,7 @@ func TestDrainRefusesLateArrivals(t *testing.T) {
 	openUpstream := up.accept()
 	drained := make(chan error, 1)
 	go func() { drained <- r.engine.Drain(context.Background()) }()
-	eventually(t, "arrivals are late", func() bool { return r.arrivesLate(up) })
+	netlab.Eventually(t, "arrivals are late", func() bool { return r.arrivesLate(up) })
 	talk(open, openUpstream)
 	open.fin()
 	openUpstream.fin()
@@ -132,7 +133,7 @@ func TestCloseCutsADrainShort(t *testing.T) {
 	up.accept()
 	drained := make(chan error, 1)
 	go func() { drained <- r.engine.Drain(context.Background()) }()
-	eventually(t, "the engine drains", func() bool { return r.engine.in(draining) })
+	netlab.Eventually(t, "the engine drains", func() bool { return r.engine.in(draining) })
 	if err := r.engine.Close(); err != nil {
 		t.Error(err)
 	}
@@ -145,7 +146,7 @@ func TestCloseCutsADrainShort(t *testing.T) {
 
 func TestRunTwice(t *testing.T) {
 	r := newRig(t, v4, setup{})
-	eventually(t, "the engine runs", func() bool {
+	netlab.Eventually(t, "the engine runs", func() bool {
 		r.engine.mu.Lock()
 		defer r.engine.mu.Unlock()
 		return r.engine.started

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/sock"
 )
 
@@ -148,7 +149,7 @@ func (p *peer) expectRST() {
 // expectAbort waits for the RST that answers a FIN of ours. The kernel reports it as EPIPE, and reads as end of file.
 func (p *peer) expectAbort() {
 	p.t.Helper()
-	eventually(p.t, p.name+" is reset", func() bool { return p.tcpState() == tcpClose })
+	netlab.Eventually(p.t, p.name+" is reset", func() bool { return p.tcpState() == tcpClose })
 }
 
 // fin sends a FIN.
@@ -195,7 +196,7 @@ func (p *peer) tcpState() (state uint8) {
 // awaitAcked waits until the other end's kernel has everything that was sent.
 func (p *peer) awaitAcked() {
 	p.t.Helper()
-	eventually(p.t, p.name+"'s data is acknowledged", func() (acked bool) {
+	netlab.Eventually(p.t, p.name+"'s data is acknowledged", func() (acked bool) {
 		p.fd(func(fd int) {
 			n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 			acked = err == nil && n == 0

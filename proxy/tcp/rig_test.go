@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"anyport/bench/netlab"
 	"anyport/conf"
 	"anyport/conf/rule"
 	"anyport/proxy/route"
@@ -19,16 +20,6 @@ import (
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
-
-// eventually polls until ok is true.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("still not so after %s: %s", patience, what)
-		}
-	}
-}
 
 // rig is an engine that serves one address, with an access log. When its test ends, it is closed, nothing may be left
 // of it, and its counters must agree with its log.
@@ -143,7 +134,7 @@ func (r *rig) totals() stats.Totals { return stats.Sum(r.route.Stats.TCP) }
 // awaitEnded waits until n connections of the route have ended for a reason.
 func (r *rig) awaitEnded(why stats.Reason, n uint64) {
 	r.t.Helper()
-	eventually(r.t, why.String()+" is counted", func() bool { return r.totals().Ended[why.String()] == n })
+	netlab.Eventually(r.t, why.String()+" is counted", func() bool { return r.totals().Ended[why.String()] == n })
 }
 
 // record is a line of the access log.

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
@@ -62,7 +63,7 @@ func TestFinWaitsForHeldData(t *testing.T) {
 	const n = bufferBytes - 1 // a read of this is a short one
 	s.upstream.send(n)
 	s.upstream.fin()
-	eventually(t, "the FIN is there", func() bool {
+	netlab.Eventually(t, "the FIN is there", func() bool {
 		info, err := unix.GetsockoptTCPInfo(int(s.c.legs[upstream].fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		return err == nil && info.State == unix.BPF_TCP_CLOSE_WAIT
 	})
@@ -78,7 +79,7 @@ func TestFinWaitsForHeldData(t *testing.T) {
 		stuffed -= int(k)
 		s.event(client, unix.EPOLLOUT)
 	}
-	eventually(t, "the pipe is empty", func() bool {
+	netlab.Eventually(t, "the pipe is empty", func() bool {
 		s.event(client, unix.EPOLLOUT)
 		return s.c.legs[upstream].pipe == 0
 	})
@@ -98,7 +99,7 @@ func TestFinBehindFullReads(t *testing.T) {
 			s.client.expect(bufferBytes)
 		}
 		s.upstream.fin()
-		eventually(t, "the FIN is passed on", func() bool {
+		netlab.Eventually(t, "the FIN is passed on", func() bool {
 			s.event(upstream, unix.EPOLLIN|unix.EPOLLRDHUP)
 			return s.c.legs[client].is(finSent)
 		})
@@ -149,7 +150,7 @@ func TestResetBehindBothFins(t *testing.T) {
 	s.upstream.awaitAcked()
 	s.upstream.rst()
 	s.client.fin()
-	eventually(t, "the client's FIN is passed on", func() bool {
+	netlab.Eventually(t, "the client's FIN is passed on", func() bool {
 		s.event(client, unix.EPOLLIN|unix.EPOLLRDHUP)
 		return s.c.legs[upstream].is(finSent)
 	})
@@ -197,7 +198,7 @@ func TestSocketError(t *testing.T) {
 	s.w.lost(s.c, upstream, unix.ETIMEDOUT)
 	s.w.resume()
 	s.upstream.fin() // nothing was wrong with the socket: it has to end for the connection to
-	eventually(t, "the connection has ended", func() bool {
+	netlab.Eventually(t, "the connection has ended", func() bool {
 		s.w.clock.now += 1 << tickBits
 		s.w.timers.turn(s.w.clock.tick(), s.w.expire)
 		return s.engine.Active() == 0
@@ -245,7 +246,7 @@ func TestProxyHeaderInParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.client.send(some)
-	eventually(t, "the socket takes the rest of the header", func() bool {
+	netlab.Eventually(t, "the socket takes the rest of the header", func() bool {
 		s.event(upstream, unix.EPOLLOUT)
 		return !s.c.headerDue
 	})

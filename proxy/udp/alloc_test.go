@@ -21,7 +21,7 @@ func TestNoAllocations(t *testing.T) {
 		server, client := listen(t, r.Upstream, c.upstream), dial(t, r.Client, c.dst)
 		_, err := client.Write([]byte("?"))
 		must(t, err)
-		eventually(t, "the flow to open", func() bool {
+		netlab.Eventually(t, "the flow to open", func() bool {
 			w.fromClients()
 			return w.flows.open == route+1
 		})

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
 )
@@ -23,7 +24,7 @@ func TestForgedClientIsServed(t *testing.T) {
 			r.run(t)
 			echo(t, listen(t, r.Upstream, "10.2.0.2:7777"))
 			r.forge(t, c.client, c.dst)
-			eventually(t, "the refusal of the answer", func() bool { return r.ended("0", stats.Loop) == 1 })
+			netlab.Eventually(t, "the refusal of the answer", func() bool { return r.ended("0", stats.Loop) == 1 })
 			if got := r.registry.Route("0").UDP[0].PacketsIn.Load(); got > 1 {
 				t.Errorf("%d datagrams were forwarded, want the forged one at most", got)
 			}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"anyport/bench/netlab"
 	"anyport/conf"
 	"anyport/proxy/stats"
 )
@@ -48,7 +49,7 @@ func TestSendErrors(t *testing.T) {
 	for range n {
 		receive(t, good)
 	}
-	eventually(t, "all failures to be counted", func() bool { return r.dropped(stats.DropSend) == n })
+	netlab.Eventually(t, "all failures to be counted", func() bool { return r.dropped(stats.DropSend) == n })
 }
 
 // TestRefusals checks the reason of each flow that may not begin.
@@ -71,16 +72,16 @@ func TestRefusals(t *testing.T) {
 		{"198.18.4.1:9", "3", stats.NoSource}, // its source has not been added
 	} {
 		send(t, r, c.dst)
-		eventually(t, c.why.String(), func() bool { return r.ended(c.route, c.why) == 1 })
+		netlab.Eventually(t, c.why.String(), func() bool { return r.ended(c.route, c.why) == 1 })
 	}
 	send(t, r, "[2001:db8:0:1::1]:9")
 	unrouted := &r.registry.Unrouted.UDP[0]
-	eventually(t, "no route", func() bool { return unrouted.Ended[stats.NoRoute].Load() == 1 })
+	netlab.Eventually(t, "no route", func() bool { return unrouted.Ended[stats.NoRoute].Load() == 1 })
 
 	busy := dial(t, r.Client, "[2001:db8::1]:9")
 	exchange(t, busy, []byte("first"))
 	send(t, r, "[2001:db8::1]:10")
-	eventually(t, "the limit", func() bool { return r.ended("4", stats.Limit) == 1 })
+	netlab.Eventually(t, "the limit", func() bool { return r.ended("4", stats.Limit) == 1 })
 	exchange(t, busy, []byte("second"))
 	if n := r.dropped(stats.DropNoFlow); n != 6 || r.engine.Active() != 1 {
 		t.Errorf("dropped %d datagrams, %d flows are open", n, r.engine.Active())

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/stats"
 )
 
@@ -19,9 +20,9 @@ func TestDrain(t *testing.T) {
 	exchange(t, old, []byte("before"))
 	drained := make(chan error)
 	go drain(r.engine, context.Background(), drained)
-	eventually(t, "the drain to begin", r.engine.w.isDraining)
+	netlab.Eventually(t, "the drain to begin", r.engine.w.isDraining)
 	send(t, r, "[2001:db8::1]:9")
-	eventually(t, "the new flow to be refused", func() bool { return r.ended("0", stats.Drained) == 1 })
+	netlab.Eventually(t, "the new flow to be refused", func() bool { return r.ended("0", stats.Drained) == 1 })
 	exchange(t, old, []byte("during"))
 	must(t, <-drained)
 	if n := r.engine.Active(); n != 0 || r.ended("0", stats.IdleTimeout) != 1 {

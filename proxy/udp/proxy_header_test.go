@@ -7,6 +7,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/stats"
 )
 
@@ -44,5 +45,5 @@ func TestProxyHeader(t *testing.T) {
 		_, err := client.Write(randomBytes(65507 - c.headLen + 1))
 		must(t, err)
 	}
-	eventually(t, "datagrams to be too big with their header", func() bool { return r.dropped(stats.DropTooBig) == 2 })
+	netlab.Eventually(t, "datagrams to be too big with their header", func() bool { return r.dropped(stats.DropTooBig) == 2 })
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/stats"
 )
 
@@ -26,7 +27,7 @@ func TestRecord(t *testing.T) {
 	for _, size := range []int{10, 0, 200} {
 		exchange(t, c, randomBytes(size))
 	}
-	eventually(t, "the flow to end", func() bool { return r.engine.Active() == 0 })
+	netlab.Eventually(t, "the flow to end", func() bool { return r.engine.Active() == 0 })
 	must(t, r.engine.Close())
 	log.Close()
 
@@ -70,7 +71,7 @@ func TestIdleTimeout(t *testing.T) {
 	_, nat := receive(t, server)
 	_, err = silent.Write([]byte("?"))
 	must(t, err)
-	eventually(t, "the silent flow to end", func() bool {
+	netlab.Eventually(t, "the silent flow to end", func() bool {
 		_, err := fromClient.Write([]byte("?"))
 		must(t, err)
 		_, err = server.WriteToUDPAddrPort([]byte("!"), nat)
@@ -86,7 +87,7 @@ func TestIdleTimeout(t *testing.T) {
 func TestKernelDrops(t *testing.T) {
 	r := newRig(t, 100, echoUpstream)
 	c := dial(t, r.Client, "198.18.0.1:9")
-	eventually(t, "the receive buffer to be full", func() bool {
+	netlab.Eventually(t, "the receive buffer to be full", func() bool {
 		for range 100 {
 			_, err := c.Write(randomBytes(1400))
 			must(t, err)

@@ -23,7 +23,7 @@ func TestLargestIPv6(t *testing.T) {
 	c := dial(t, r.Client, "[2001:db8::1]:10")
 	_, err := c.Write(randomBytes(65527))
 	must(t, err)
-	eventually(t, "the datagram to be too big for IPv4", func() bool { return r.dropped(stats.DropTooBig) == 1 })
+	netlab.Eventually(t, "the datagram to be too big for IPv4", func() bool { return r.dropped(stats.DropTooBig) == 1 })
 	exchange(t, c, randomBytes(65507))
 }
 

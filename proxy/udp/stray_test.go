@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"anyport/bench/netlab"
 	"anyport/proxy/stats"
 )
 
@@ -33,7 +34,7 @@ func TestStrayReplies(t *testing.T) {
 		unused := netip.AddrPortFrom(nat.Addr(), natPorts.First+(nat.Port()-natPorts.First+1)%1000)
 		_, err = server.WriteToUDPAddrPort([]byte("stray"), unused)
 		must(t, err)
-		eventually(t, "three strays", func() bool { return r.dropped(stats.DropStray) == 3 })
+		netlab.Eventually(t, "three strays", func() bool { return r.dropped(stats.DropStray) == 3 })
 		_, err = server.WriteToUDPAddrPort([]byte("answer"), nat)
 		must(t, err)
 		if got, _ := receive(t, client); string(got) != "answer" {
