@@ -22,6 +22,8 @@ type Record struct {
 	Client      netip.AddrPort
 	Destination netip.AddrPort // the original destination
 	Upstream    netip.AddrPort // the zero AddrPort if none was chosen
+	PacketsIn   uint64         // UDP: datagrams from the client
+	PacketsOut  uint64         // UDP: datagrams to the client
 	BytesIn     uint64         // payload from the client
 	BytesOut    uint64         // payload to the client
 	Reason      Reason
@@ -163,6 +165,10 @@ func (r *Record) appendJSON(b []byte) []byte {
 	b = appendAddr(b, "client", r.Client)
 	b = appendAddr(b, "destination", r.Destination)
 	b = appendAddr(b, "upstream", r.Upstream)
+	if r.Protocol == "udp" {
+		b = appendUint(b, "datagrams_in", r.PacketsIn)
+		b = appendUint(b, "datagrams_out", r.PacketsOut)
+	}
 	b = appendUint(b, "bytes_in", r.BytesIn)
 	b = appendUint(b, "bytes_out", r.BytesOut)
 	b = appendSeconds(b, "connect_seconds", r.ConnectTime)

@@ -10,6 +10,7 @@ func (w *worker) endFlow(id flowID, why stats.Reason) {
 	f := &w.flows.flows[id]
 	t := &w.flows.targets.list[f.target]
 	t.shard.Ended[why].Add(1)
+	totals := w.flows.totals(id)
 	w.record = stats.Record{
 		Start:       w.started.Add(f.start),
 		Duration:    w.sinceStart - f.start,
@@ -18,8 +19,10 @@ func (w *worker) endFlow(id flowID, why stats.Reason) {
 		Client:      f.key.client.AddrPort(),
 		Destination: f.key.dst.AddrPort(),
 		Upstream:    sock.Addr{IP: t.upstream.IP, Port: f.upstreamPort}.AddrPort(),
-		BytesIn:     f.bytesIn,
-		BytesOut:    f.bytesOut,
+		PacketsIn:   totals[packetsIn],
+		PacketsOut:  totals[packetsOut],
+		BytesIn:     totals[bytesIn],
+		BytesOut:    totals[bytesOut],
 		Reason:      why,
 	}
 	w.accessLog.Log(&w.record)

@@ -23,8 +23,7 @@ type flow struct {
 	key          flowKey
 	upstreamPort uint16
 	state        flowState
-	bytesIn      uint64        // payload from the client
-	bytesOut     uint64        // payload to the client
+	counters     flowCounters
 	start        time.Duration // since the engine was made
 	target       uint32        // open: the place in the targets; resting: the NAT block's number
 	seen         tick          // open: of the last datagram, either way; resting: of the flow's end

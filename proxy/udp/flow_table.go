@@ -19,7 +19,8 @@ type flowTable struct {
 	byAddr  map[[16]byte][]*natBlock
 	classes []*idleClass
 	targets targetTable
-	resting flowList // NAT ports in quarantine, in the order in which they will be free
+	carried map[flowID]flowTotals // what the counters of a flow have carried past 32 bits
+	resting flowList              // NAT ports in quarantine, in the order in which they will be free
 }
 
 func newFlowTable(maxFlows int) *flowTable {
@@ -29,6 +30,7 @@ func newFlowTable(maxFlows int) *flowTable {
 		max:     maxFlows,
 		byAddr:  make(map[[16]byte][]*natBlock),
 		targets: targetTable{byKey: make(map[targetKey]uint32)},
+		carried: make(map[flowID]flowTotals),
 		resting: newFlowList(),
 	}
 }
@@ -69,6 +71,7 @@ func (t *flowTable) remove(id flowID, now tick) {
 	t.listOf(f).remove(t.flows, id)
 	block := t.targets.list[f.target].key.block.number
 	t.targets.release(f.target)
+	delete(t.carried, id)
 	t.open--
 	f.state, f.seen, f.target = resting, now, block
 	t.resting.push(t.flows, id)

@@ -38,9 +38,7 @@ func (w *worker) toUpstream(i int) {
 		return
 	}
 	w.flows.fromClient(id, w.now)
-	f.bytesIn += uint64(len(payload))
-	t.shard.PacketsIn.Add(1)
-	t.shard.BytesIn.Add(uint64(len(payload)))
+	w.countIn(id, t.shard, len(payload))
 	src := sock.Addr{IP: t.key.block.addr.IP, Port: t.key.block.port(id)}
 	dst := sock.Addr{IP: t.upstream.IP, Port: f.upstreamPort}
 	w.raw.Queue(&src, &dst, head, payload)
@@ -87,10 +85,7 @@ func (w *worker) toClient(i int) {
 		return
 	}
 	w.flows.fromUpstream(id, w.now)
-	f.bytesOut += uint64(len(payload))
-	shard := w.flows.targets.list[f.target].shard
-	shard.PacketsOut.Add(1)
-	shard.BytesOut.Add(uint64(len(payload)))
+	w.countOut(id, w.flows.targets.list[f.target].shard, len(payload))
 	w.raw.Queue(&f.key.dst, &f.key.client, nil, payload)
 }
 
