@@ -44,11 +44,26 @@ func lastsLonger(errno syscall.Errno) bool {
 	return true
 }
 
+// nudgeOthers has the other workers look into the listener's queue.
+func (w *worker) nudgeOthers() {
+	for _, other := range w.engine.workers {
+		if other != w {
+			other.nudged.Store(true)
+			other.wakeup.Signal()
+		}
+	}
+}
+
 // turnAway resets what waits in the queue, with the one descriptor that is left, and reports whether that worked: if
-// not, trying again at once would not either.
+// not, or if another worker has taken the descriptor meanwhile, trying again at once would not either.
 func (w *worker) turnAway() bool {
 	w.door.reserve.close()
-	defer w.door.reserve.take()
+	empty := w.refuseQueue()
+	return w.door.reserve.take() == 0 && empty
+}
+
+// refuseQueue resets what waits in the queue, and reports whether it could accept all that it tried to.
+func (w *worker) refuseQueue() bool {
 	for range acceptBatch {
 		fd, client, errno := sock.Accept(w.listener)
 		if errno != 0 {
@@ -64,7 +79,12 @@ func (w *worker) turnAway() bool {
 // admit decides whether a fresh connection is served, and by whom.
 func (w *worker) admit(fd int, client sock.Addr) {
 	active, most := w.engine.active.Add(1), w.engine.options.MaxConnections
-	if most > 0 && active > int64(most) {
+	switch {
+	case fd >= w.engine.bound:
+		w.load.Add(1)
+		w.refuse(fd, client, stats.NoDescriptor)
+		return
+	case most > 0 && active > int64(most):
 		w.load.Add(1)
 		w.refuse(fd, client, stats.Limit)
 		return

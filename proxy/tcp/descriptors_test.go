@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,8 +21,11 @@ import (
 	"anyport/proxy/stats"
 )
 
-// envServer tells a copy of the test binary to run TestServeParent with this upstream.
-const envServer = "ANYPORT_TEST_SERVE_UPSTREAM"
+// These tell a copy of the test binary to run TestServeParent with this upstream and so many descriptors.
+const (
+	envServer      = "ANYPORT_TEST_SERVE_UPSTREAM"
+	envDescriptors = "ANYPORT_TEST_DESCRIPTORS"
+)
 
 // TestServeParent is no test of its own: it is the other process of TestDescriptorsRunOut. It prints the address that
 // it serves and does what the parent writes, a command a line.
@@ -32,6 +36,10 @@ func TestServeParent(t *testing.T) {
 	up := netip.MustParseAddrPort(os.Getenv(envServer))
 	answers := os.NewFile(3, "answers")
 	t.Cleanup(func() { answers.Close() })
+	if err := setDescriptorLimit(os.Getenv(envDescriptors)); err != nil {
+		t.Fatal(err)
+	}
+	var hogged []*os.File
 	r := newRig(t, v4, setup{upstreams: []netip.AddrPort{up}})
 	fmt.Fprintln(answers, r.addr)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
@@ -39,6 +47,14 @@ func TestServeParent(t *testing.T) {
 		switch command {
 		case "limit":
 			fmt.Fprintln(answers, setDescriptorLimit(value))
+		case "hog":
+			hogged = hog()
+			fmt.Fprintln(answers, len(hogged))
+		case "free":
+			for _, f := range hogged {
+				f.Close()
+			}
+			fmt.Fprintln(answers, len(hogged))
 		case "cpu":
 			fmt.Fprintln(answers, cpuTime().Milliseconds())
 		case "refused":
@@ -46,6 +62,17 @@ func TestServeParent(t *testing.T) {
 		}
 	}
 	setDescriptorLimit("1024")
+}
+
+// hog takes every descriptor that is free.
+func hog() (files []*os.File) {
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return files
+		}
+		files = append(files, f)
+	}
 }
 
 func setDescriptorLimit(value string) error {
@@ -74,14 +101,14 @@ type child struct {
 	answers  *bufio.Scanner
 }
 
-func newChild(t *testing.T, upstream netip.AddrPort) *child {
+func newChild(t *testing.T, upstream netip.AddrPort, descriptors int) *child {
 	t.Helper()
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServeParent$", "-test.v=false")
-	cmd.Env = append(os.Environ(), envServer+"="+upstream.String())
+	cmd.Env = append(os.Environ(), envServer+"="+upstream.String(), fmt.Sprintf("%s=%d", envDescriptors, descriptors))
 	cmd.ExtraFiles = []*os.File{write}
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -140,7 +167,7 @@ func (c *child) tryEcho() *peer {
 	switch {
 	case err == nil:
 		return p
-	case !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE):
+	case !isReset(err):
 		c.t.Fatalf("neither served nor reset: %v", err)
 	}
 	return nil
@@ -173,9 +200,26 @@ func TestDescriptorsRunOut(t *testing.T) {
 }
 
 func testDescriptorsRunOut(t *testing.T, up *server, limit int) {
-	c := newChild(t, up.addr)
-	c.expectOK(fmt.Sprint("limit ", limit))
-	var served []*peer
+	c := newChild(t, up.addr, limit)
+	served := c.fill(t)
+	if free := c.number("hog"); free < limit/8 {
+		t.Errorf("connections have left %d of %d descriptors to others", free, limit)
+	}
+	c.crowd()
+	for _, p := range served {
+		p.echoAgain()
+	}
+	c.number("free")
+	for _, p := range served[:len(served)/2] {
+		p.Close()
+	}
+	netlab.Eventually(t, "connections are served again", func() bool { return c.tryEcho() != nil })
+	c.starve(t)
+}
+
+// fill opens connections until they are reset, and returns those that are served.
+func (c *child) fill(t *testing.T) (served []*peer) {
+	t.Helper()
 	refused := 0
 	for range 60 {
 		if p := c.tryEcho(); p != nil {
@@ -185,19 +229,44 @@ func testDescriptorsRunOut(t *testing.T, up *server, limit int) {
 		}
 	}
 	if len(served) < 10 || refused < 10 {
-		t.Fatalf("%d connections served and %d reset, with %d descriptors", len(served), refused, limit)
+		t.Fatalf("%d connections served and %d reset", len(served), refused)
 	}
-	if got := c.do("refused"); got != fmt.Sprint(refused) {
-		t.Errorf("%s connections are counted as refused, %d were", got, refused)
+	if got := c.number("refused"); got != refused {
+		t.Errorf("%d connections are counted as refused, %d were", got, refused)
 	}
-	for _, p := range served {
-		p.echoAgain()
+	return served
+}
+
+// crowd has some clients try at once, so that the workers take descriptors from each other: each client gets its answer
+// all the same, and does not wait for the next round to wake a worker.
+func (c *child) crowd() {
+	for range 300 {
+		var clients sync.WaitGroup
+		for range 4 {
+			clients.Go(c.tryOnce)
+		}
+		clients.Wait()
 	}
-	for _, p := range served[:len(served)/2] {
-		p.Close()
+}
+
+// tryOnce reports an error if a new connection is neither served nor reset.
+func (c *child) tryOnce() {
+	conn, err := net.DialTimeout("tcp", c.addr.String(), patience)
+	if err == nil {
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		if _, err = conn.Write(noise[:some]); err == nil {
+			_, err = io.ReadFull(conn, make([]byte, some))
+		}
 	}
-	netlab.Eventually(t, "connections are served again", func() bool { return c.tryEcho() != nil })
-	c.starve(t)
+	if err != nil && !isReset(err) {
+		c.t.Errorf("neither served nor reset: %v", err)
+	}
+}
+
+// isReset reports whether err says that the peer has reset the connection.
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // starve takes away even the descriptor in reserve for a second, while a connection waits to be accepted.
@@ -205,9 +274,9 @@ func (c *child) starve(t *testing.T) {
 	t.Helper()
 	c.expectOK("limit 3")
 	waiting := c.dial()
-	before := c.cpu()
+	before := c.number("cpu")
 	time.Sleep(time.Second)
-	if used := c.cpu() - before; used > 300 {
+	if used := c.number("cpu") - before; used > 300 {
 		t.Errorf("%d ms of processor time used in a second in which nothing could be done", used)
 	}
 	c.expectOK("limit 1024")
@@ -221,12 +290,13 @@ func (c *child) expectOK(command string) {
 	}
 }
 
-func (c *child) cpu() (ms int) {
+// number gives a command whose answer is a number.
+func (c *child) number(command string) (n int) {
 	c.t.Helper()
-	if _, err := fmt.Sscan(c.do("cpu"), &ms); err != nil {
-		c.t.Fatal(err)
+	if _, err := fmt.Sscan(c.do(command), &n); err != nil {
+		c.t.Fatalf("%s: %v", command, err)
 	}
-	return ms
+	return n
 }
 
 // echoAgain sends something and reads it back.

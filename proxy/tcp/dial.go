@@ -43,6 +43,10 @@ func (w *worker) try(c *conn, to netip.AddrPort) bool {
 		return false
 	}
 	fd, errno := sock.Connect(c.upstream)
+	if fd >= w.engine.bound {
+		sock.Abort(fd)
+		errno = unix.EMFILE
+	}
 	if errno != 0 && errno != unix.EINPROGRESS {
 		c.connectFailed(errno)
 		return false

@@ -10,7 +10,8 @@ import (
 )
 
 // door is a worker's view of the listener: open while it is in the epoll set, shut for a while when accepting fails and
-// nothing can be done about it. The queue then waits in the kernel and the loop does not spin.
+// nothing can be done about it. The queue then waits in the kernel and the loop does not spin. A worker whose door is
+// open has a descriptor in reserve: the kernel tells one worker of an arrival, which must be able to deal with it.
 type door struct {
 	shut      bool
 	reopenAt  int64         // while shut, on the worker's clock
@@ -29,7 +30,9 @@ const (
 
 // open puts the listener into w's epoll set, shared with the other workers' sets: each arrival wakes one of them.
 func (d *door) open(w *worker) syscall.Errno {
-	d.reserve.take()
+	if errno := d.reserve.take(); errno != 0 {
+		return errno
+	}
 	errno := w.epoll.Add(w.listener, sock.NewEvent(unix.EPOLLIN|unix.EPOLLEXCLUSIVE, listenerKey))
 	d.shut = errno != 0
 	return errno
@@ -43,13 +46,15 @@ func (d *door) failed(w *worker, cause syscall.Errno) {
 	}
 }
 
-// close takes the listener out for 5 ms, for twice as long after each further failure, and for 1 s at most.
+// close takes the listener out for 5 ms, for twice as long after each further failure, and for 1 s at most. Whoever
+// closes an open door has been told of an arrival that no other worker has been told of: it tells them.
 func (d *door) close(w *worker) {
 	d.backoff = min(max(2*d.backoff, leastBackoff), mostBackoff)
 	d.reopenAt = w.clock.now + int64(d.backoff)
 	if !d.shut {
 		w.epoll.Remove(w.listener)
 		d.shut = true
+		w.nudgeOthers()
 	}
 }
 

@@ -60,6 +60,7 @@ type Options struct {
 type Engine struct {
 	options Options
 	epoch   time.Time
+	bound   int // that the descriptors of connections stay below
 	workers []*worker
 	active  atomic.Int64  // connections accepted and not ended
 	phase   atomic.Int32  // of type phase; it only grows
@@ -76,7 +77,8 @@ var ErrClosed = errors.New("engine is closed")
 
 var errRunning = errors.New("engine runs already")
 
-// New makes an engine. The caller must Close it, also if Run is never called.
+// New makes an engine, for the limit of descriptors that the process has now. The caller must Close it, also if Run is
+// never called.
 func New(options Options) (*Engine, error) {
 	if options.Workers < 1 || options.Workers > len(options.Stats.Unrouted.TCP) {
 		return nil, fmt.Errorf("make TCP engine: %d workers, counters for %d", options.Workers,
@@ -88,7 +90,12 @@ func New(options Options) (*Engine, error) {
 	if err := unix.SetNonblock(options.Listener.FD(), true); err != nil {
 		return nil, fmt.Errorf("make TCP engine: set listener non-blocking: %w", err)
 	}
-	e := &Engine{options: options, epoch: time.Now(), settled: make(chan struct{}, 1), stopped: make(chan struct{})}
+	bound, err := descriptorBound()
+	if err != nil {
+		return nil, fmt.Errorf("make TCP engine: %w", err)
+	}
+	e := &Engine{options: options, epoch: time.Now(), bound: bound, settled: make(chan struct{}, 1),
+		stopped: make(chan struct{})}
 	for id := range options.Workers {
 		w, err := newWorker(e, id)
 		if err != nil {

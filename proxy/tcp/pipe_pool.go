@@ -1,11 +1,16 @@
 package tcp
 
-import "anyport/proxy/sock"
+import (
+	"golang.org/x/sys/unix"
+
+	"anyport/proxy/sock"
+)
 
 // pipePool is a worker's pipes. A direction holds one only while there is data in it: while it splices, or when it has
 // read what the other socket would not take. So the pool, not the number of connections, bounds what slow readers cost.
 type pipePool struct {
 	most   int // open at once
+	bound  int // that the descriptors stay below
 	slots  []pipeSlot
 	idle   []pipeNumber // open and empty
 	vacant []pipeNumber // slots without a pipe
@@ -40,6 +45,10 @@ func (p *pipePool) open(now tick) bool {
 		return false
 	}
 	pipe, err := sock.NewPipe()
+	if err == nil && max(pipe.R, pipe.W) >= p.bound {
+		pipe.Close()
+		err = unix.EMFILE
+	}
 	if err != nil {
 		p.openAt = now + 1
 		return false

@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"math"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -8,7 +9,7 @@ import (
 
 func TestPipePool(t *testing.T) {
 	before := openFDs(t)
-	p := pipePool{most: maxIdlePipes + 2}
+	p := pipePool{most: maxIdlePipes + 2, bound: math.MaxInt}
 	var held []pipeNumber
 	for range p.most {
 		if !p.ready(0) {
@@ -46,7 +47,7 @@ func TestPipePoolTriesAgain(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
 	}
-	p := pipePool{most: 1}
+	p := pipePool{most: 1, bound: math.MaxInt}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
@@ -59,6 +60,22 @@ func TestPipePoolTriesAgain(t *testing.T) {
 	}
 	if !p.ready(8) {
 		t.Error("no pipe a tick later")
+	}
+	p.closeIdle()
+}
+
+func TestPipesLeaveDescriptors(t *testing.T) {
+	before := openFDs(t)
+	p := pipePool{most: 1, bound: 3} // standard input, output and error are below it
+	if p.ready(0) {
+		t.Error("a pipe has taken descriptors that are to stay free")
+	}
+	if n := openFDs(t); n != before {
+		t.Errorf("%d descriptors are open, %d were before", n, before)
+	}
+	p.bound = math.MaxInt
+	if p.ready(0) || !p.ready(1) {
+		t.Error("the pool does not wait for the next tick before it tries again")
 	}
 	p.closeIdle()
 }

@@ -13,7 +13,7 @@ import (
 	"anyport/proxy/stats"
 )
 
-// worker is one event loop. Everything but load, inbox and wakeup belongs to the loop's goroutine alone.
+// worker is one event loop. Everything but load, nudged, inbox and wakeup belongs to the loop's goroutine alone.
 type worker struct {
 	engine   *Engine
 	id       int
@@ -34,6 +34,7 @@ type worker struct {
 	peer     int // the worker that relief looked at last
 
 	load   atomic.Int64 // connections here or on their way here
+	nudged atomic.Bool  // another worker has left something in the listener's queue
 	inbox  inbox
 	wakeup sock.Wakeup
 }
@@ -58,7 +59,7 @@ func newWorker(e *Engine, id int) (w *worker, err error) {
 		buf:      make([]byte, bufferBytes),
 		clock:    clock{epoch: e.epoch},
 		slab:     newSlab(),
-		pipes:    pipePool{most: maxPipes},
+		pipes:    pipePool{most: maxPipes, bound: e.bound},
 		routes:   newRouteRefs(id, e.options.Stats),
 		inbox:    newInbox(),
 		peer:     rand.IntN(e.options.Workers),
@@ -161,6 +162,9 @@ func (w *worker) wake() {
 	w.wakeup.Clear()
 	for _, h := range w.inbox.take() {
 		w.serve(int(h.fd), h.client)
+	}
+	if w.nudged.Swap(false) && !w.door.shut {
+		w.accept()
 	}
 	if w.engine.in(draining) {
 		w.door.drain(&w.clock)
