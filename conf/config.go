@@ -100,5 +100,14 @@ func (b Balance) String() string {
 	return fmt.Sprintf("balance(%d)", uint8(b))
 }
 
-// ProxyProtocol is the version of the PROXY protocol header that a route sends to its upstreams; 0 sends none.
+// ProxyProtocol is the header by which a route tells its upstreams who the client is.
 type ProxyProtocol uint8
+
+// The headers. The first three are the versions of the PROXY protocol.
+const (
+	ProxyNone    ProxyProtocol = iota
+	ProxyV1                    // TCP only
+	ProxyV2                    // TCP: at the beginning; UDP: before every datagram
+	ProxyV2First               // ProxyV2, but for UDP before the first datagram of a flow only
+	ProxySPP                   // Cloudflare's Simple Proxy Protocol, before every datagram both ways; UDP only
+)

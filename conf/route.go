@@ -33,8 +33,8 @@ var (
 		word[rule.Protocol]{"both", rule.Both})
 	parseAction = oneOf(word[rule.Verdict]{"proxy", rule.Steer}, word[rule.Verdict]{"refuse", rule.Refuse},
 		word[rule.Verdict]{"pass", rule.Pass})
-	parseProxyProtocol = oneOf(word[ProxyProtocol]{"v2", 2}, word[ProxyProtocol]{"v1", 1},
-		word[ProxyProtocol]{"none", 0})
+	parseProxyProtocol = oneOf(word[ProxyProtocol]{"v2", ProxyV2}, word[ProxyProtocol]{"v2_first", ProxyV2First},
+		word[ProxyProtocol]{"v1", ProxyV1}, word[ProxyProtocol]{"spp", ProxySPP}, word[ProxyProtocol]{"none", ProxyNone})
 	parseKnownBalance = oneOf(word[Balance]{"maglev", Maglev}, word[Balance]{"round_robin", RoundRobin})
 )
 

@@ -47,7 +47,14 @@ func (d *decoder) checkOffsets(r Route, got reading) {
 }
 
 func (d *decoder) checkProxyProtocol(r Route, got reading) {
-	if got.good("protocol", "proxy_protocol") && r.ProxyProtocol == 1 && r.Protocol != rule.TCP {
-		d.fault(got.at("proxy_protocol"), `write "v2", or protocol = "tcp"`, "version 1 of the PROXY protocol knows only TCP")
+	if !got.good("protocol", "proxy_protocol") {
+		return
+	}
+	at := got.at("proxy_protocol")
+	switch {
+	case r.ProxyProtocol == ProxyV1 && r.Protocol != rule.TCP:
+		d.fault(at, `write "v2", or protocol = "tcp"`, "version 1 of the PROXY protocol knows only TCP")
+	case r.ProxyProtocol == ProxySPP && r.Protocol != rule.UDP:
+		d.fault(at, `write "v2", or protocol = "udp"`, "the Simple Proxy Protocol knows only UDP")
 	}
 }

@@ -15,6 +15,15 @@ import (
 
 // The tables here hold what is accepted; what is refused, and with which words, is in testdata/bad.
 
+func TestParseProxyProtocol(t *testing.T) {
+	for text, want := range map[string]ProxyProtocol{"none": ProxyNone, "v1": ProxyV1, "v2": ProxyV2,
+		"v2_first": ProxyV2First, "spp": ProxySPP} {
+		if got, f := parseProxyProtocol(text); f != nil || got != want {
+			t.Errorf("parseProxyProtocol(%q): %d %v, want %d", text, got, f, want)
+		}
+	}
+}
+
 func TestParsePorts(t *testing.T) {
 	for text, want := range map[string]ports{
 		"all":                    nil,

@@ -52,12 +52,14 @@ const (
 	DropNoFlow                // a new flow was refused; its Reason is counted with the route
 	DropSend                  // sending failed; the socket's error is logged at most once a second
 	DropTooBig                // longer than IP can carry with the header it needs
+	DropBadHeader             // a reply without the header that proxy_protocol = "spp" promises
 	NumDrops
 )
 
 var dropNames = [NumDrops]string{
 	DropTruncated: "truncated", DropNoDst: "no_destination", DropStray: "stray",
 	DropNoFlow: "no_flow", DropSend: "send_error", DropTooBig: "too_big",
+	DropBadHeader: "bad_header",
 }
 
 // String returns the drop's word.

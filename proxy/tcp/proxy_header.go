@@ -43,6 +43,9 @@ func encodeHeader(version conf.ProxyProtocol, client, dst sock.Addr) ([]byte, er
 	if client.Is4() {
 		transport = proxyproto.TCPv4
 	}
+	if version == conf.ProxyV2First { // on a connection there is only one
+		version = conf.ProxyV2
+	}
 	header := proxyproto.Header{
 		Version:           byte(version),
 		Command:           proxyproto.PROXY,

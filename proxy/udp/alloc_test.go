@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"anyport/bench/netlab"
+	"anyport/conf"
 	"anyport/conf/rule"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
@@ -12,7 +13,7 @@ import (
 
 // TestNoAllocations forwards datagrams of an open flow both ways, without Run, on this goroutine.
 func TestNoAllocations(t *testing.T) {
-	r := newRig(t, 100, echoUpstream, spec{prefix: netlab.Prefix6, upstream: to("[fd00:2::2]:7777"), proxy: proxyV2})
+	r := newRig(t, 100, echoUpstream, spec{prefix: netlab.Prefix6, upstream: to("[fd00:2::2]:7777"), proxy: conf.ProxyV2})
 	r.sources(t, netlab.ProxyUpstream4, netlab.ProxyUpstream6)
 	w := r.engine.w
 	for route, c := range []struct{ dst, upstream string }{

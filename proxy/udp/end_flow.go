@@ -26,7 +26,6 @@ func (w *worker) endFlow(id flowID, why stats.Reason) {
 		Reason:      why,
 	}
 	w.accessLog.Log(&w.record)
-	delete(w.headers, id)
 	w.flows.remove(id, w.now)
 }
 

@@ -23,6 +23,7 @@ type flow struct {
 	key          flowKey
 	upstreamPort uint16
 	state        flowState
+	introduced   bool // its upstream has been sent the header that comes first
 	counters     flowCounters
 	start        time.Duration // since the engine was made
 	target       uint32        // open: the place in the targets; resting: the NAT block's number

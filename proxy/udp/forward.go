@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"anyport/conf"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
 )
@@ -32,16 +33,27 @@ func (w *worker) toUpstream(i int) {
 	}
 	f := &w.flows.flows[id]
 	t := &w.flows.targets.list[f.target]
-	payload, head := w.batch.Payload(i), w.headers[id]
+	payload, head := w.batch.Payload(i), w.header(i, id)
 	if len(head)+len(payload) > sock.MaxPayload(t.upstream) {
 		w.drop(stats.DropTooBig)
 		return
 	}
+	f.introduced = true
 	w.flows.fromClient(id, w.now)
 	w.countIn(id, t.shard, len(payload))
 	src := sock.Addr{IP: t.key.block.addr.IP, Port: t.key.block.port(id)}
 	dst := sock.Addr{IP: t.upstream.IP, Port: f.upstreamPort}
 	w.raw.Queue(&src, &dst, head, payload)
+}
+
+// header returns what goes to the upstream before datagram i, which is of a flow.
+func (w *worker) header(i int, id flowID) []byte {
+	f := &w.flows.flows[id]
+	kind := w.flows.targets.list[f.target].key.route.ProxyProtocol
+	if kind == conf.ProxyNone || kind == conf.ProxyV2First && f.introduced {
+		return nil
+	}
+	return appendClientHeader(w.headers[i][:0], kind, &f.key)
 }
 
 // addresses returns where datagram i came from and where it was sent to, and false if it must be dropped.
@@ -79,13 +91,20 @@ func (w *worker) toClient(i int) {
 		return
 	}
 	f := &w.flows.flows[id]
+	t := &w.flows.targets.list[f.target]
 	payload := w.batch.Payload(i)
+	if t.key.route.ProxyProtocol == conf.ProxySPP {
+		if payload, ok = trimSPP(payload, &f.key); !ok {
+			w.drop(stats.DropBadHeader)
+			return
+		}
+	}
 	if len(payload) > sock.MaxPayload(f.key.client) {
 		w.drop(stats.DropTooBig)
 		return
 	}
 	w.flows.fromUpstream(id, w.now)
-	w.countOut(id, w.flows.targets.list[f.target].shard, len(payload))
+	w.countOut(id, t.shard, len(payload))
 	w.raw.Queue(&f.key.dst, &f.key.client, nil, payload)
 }
 

@@ -85,7 +85,4 @@ func (w *worker) insertFlow(id flowID, block *natBlock, key *flowKey, r *route.R
 		seen:         w.now,
 	})
 	w.flows.targets.list[t].shard.Opened.Add(1)
-	if r.ProxyProtocol == proxyV2 {
-		w.headers[id] = proxyHeader(key)
-	}
 }

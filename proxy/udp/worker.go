@@ -25,7 +25,8 @@ type worker struct {
 	raw       *sock.RawUDP
 	epoll     sock.Epoll
 	wakeup    sock.Wakeup
-	batch     *sock.RecvBatch // one for both directions: each is sent before the other is read
+	batch     *sock.RecvBatch                    // one for both directions: each is sent before the other is read
+	headers   [batchSize][clientHeaderBytes]byte // what goes before the datagrams of the batch
 	routes    *route.Live
 	registry  *stats.Registry
 	accessLog *stats.AccessLog
@@ -34,8 +35,7 @@ type worker struct {
 
 	mu         sync.Mutex // held through each turn of the loop; guards the fields below
 	flows      *flowTable
-	headers    map[flowID][]byte // PROXY headers, of the flows that need one
-	listed     []*natBlock       // that new flows leave from; nil: the endpoint's own
+	listed     []*natBlock // that new flows leave from; nil: the endpoint's own
 	draining   bool
 	stopping   bool
 	sinceStart time.Duration // as this turn began
@@ -55,7 +55,6 @@ func newWorker(opts *Options) (*worker, error) {
 		logger:    opts.Logger,
 		started:   time.Now(),
 		flows:     newFlowTable(opts.MaxFlows),
-		headers:   make(map[flowID][]byte),
 	}
 	var err error
 	if w.raw, err = sock.OpenRawUDP(batchSize, w.sendFailed); err != nil {
