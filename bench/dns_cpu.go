@@ -9,56 +9,9 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// groupPids returns the processes of a process group.
-func groupPids(pgid int) []int {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	var pids []int
-	for _, path := range stats {
-		// proc_pid_stat(5): the fifth field, the third behind the command's closing parenthesis, is the group.
-		text, _ := os.ReadFile(path) // the process may be gone
-		_, rest, _ := strings.Cut(string(text), ") ")
-		if f := strings.Fields(rest); len(f) > 2 && f[2] == strconv.Itoa(pgid) {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-// runTime returns the time that a process's threads have spent on a CPU, to the nanosecond (the first field of
-// /proc/PID/task/TID/schedstat, Documentation/scheduler/sched-stats.rst).
-func runTime(pids ...int) (total time.Duration, err error) {
-	for _, pid := range pids {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-		if len(threads) == 0 {
-			return 0, fmt.Errorf("process %d is gone", pid)
-		}
-		for _, path := range threads {
-			first, _, _ := strings.Cut(firstLine(path), " ")
-			n, _ := strconv.ParseInt(first, 10, 64) // a thread that has just ended counts no more
-			total += time.Duration(n)
-		}
-	}
-	return total, nil
-}
-
-// softirqThreads returns the kernel threads that handle packets which no other thread's time covers.
-func softirqThreads() []int {
-	names, _ := filepath.Glob("/proc/[0-9]*/comm")
-	var pids []int
-	for _, path := range names {
-		if strings.HasPrefix(firstLine(path), "ksoftirqd/") {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
 
 // memoryOf returns what processes take: each page divided by those who share it, and the most that one of them has ever
 // had, in bytes (Pss of smaps_rollup, VmHWM of status, proc(5)).

@@ -30,57 +30,43 @@ type dnsLoad struct {
 	now, peak int64         // bytes
 }
 
-var dnsLoadViews = []struct {
-	name, unit string
-	value      func(dnsLoad) float64
-}{
-	{"time from start to first answer", "ms", func(l dnsLoad) float64 { return float64(l.took.Milliseconds()) }},
-	{"memory then", "MiB", func(l dnsLoad) float64 { return float64(l.now) / (1 << 20) }},
-	{"peak memory", "MiB", func(l dnsLoad) float64 { return float64(l.peak) / (1 << 20) }},
+// dnsLoadFigures are those of a work that loads a zone.
+var dnsLoadFigures = []Figure{
+	{Name: "time from start to first answer", Unit: "ms"}, {Name: "memory then", Unit: "MiB"}, {Name: "peak memory", Unit: "MiB"},
 }
 
-// large returns the works of loading the large zone.
-func (s *dnsSuite) large(servers []dnsServer) ([]Work, error) {
-	s.options.Progress.Step("dns: writing a zone of %d records", 2*largeNames)
+func (l dnsLoad) sample() Sample {
+	const mebibyte = 1 << 20
+	return Sample{Values: []float64{float64(l.took.Milliseconds()), float64(l.now) / mebibyte, float64(l.peak) / mebibyte}}
+}
+
+// large returns the work of loading the large zone.
+func (s *dnsRun) large(servers []dnsServer) ([]Work, error) {
+	s.step("writing a zone of %d records", 2*largeNames)
 	zone, err := s.writeZone(largeOrigin, writeLargeZone)
 	if err != nil {
 		return nil, err
 	}
-	works := make([]Work, len(dnsLoadViews))
-	for i, v := range dnsLoadViews {
-		works[i] = Work{
-			Name: "zone of 1,000,000 records: " + v.name, Unit: v.unit,
-			References: []string{servers[0].name}, Control: servers[1].name,
-		}
+	work := Work{
+		Name: "zone of 1,000,000 records", Per: "zone", Figures: dnsLoadFigures,
+		References: []string{servers[0].name}, Control: servers[1].name,
 	}
 	for i := range servers {
-		if server := &servers[i]; server.loads {
-			if err := s.addLarge(works, server, zone); err != nil {
-				return nil, err
-			}
+		server := &servers[i]
+		if !server.loads {
+			continue
 		}
-	}
-	return works, nil
-}
-
-func (s *dnsSuite) addLarge(works []Work, server *dnsServer, zone dnsZone) error {
-	b, err := newDNSBed(s.lab, server, zone)
-	s.beds = append(s.beds, b)
-	if err != nil {
-		return err
-	}
-	last := new(dnsLoad)
-	for i, v := range dnsLoadViews {
-		measure := func() (Sample, error) { return Sample{Value: v.value(*last)}, nil }
-		if i == 0 {
-			measure = func() (_ Sample, err error) {
-				*last, err = b.load()
-				return Sample{Value: v.value(*last)}, err
-			}
+		b, err := newDNSBed(s.lab, server, zone)
+		s.onClose(b.close)
+		if err != nil {
+			return nil, err
 		}
-		works[i].Subjects = append(works[i].Subjects, Subject{Name: server.name, Measure: measure})
+		work.Subjects = append(work.Subjects, Subject{Name: server.name, Measure: func() (Sample, error) {
+			l, err := b.load()
+			return l.sample(), err
+		}})
 	}
-	return nil
+	return []Work{work}, nil
 }
 
 // load starts the server, looks, and stops it.

@@ -65,7 +65,7 @@ func dnsServers(anyport, self string) []dnsServer {
 			command: func(_ string, z dnsZone) []string { return []string{"pdns_server", "--config-dir=" + z.dir} }},
 		{name: "miekg/dns", config: func(dnsZone) string { return "" },
 			command: func(_ string, z dnsZone) []string {
-				return []string{self, StockDNS, z.file, dnsOwn[0].String(), dnsOwn[1].String()}
+				return []string{self, stockDNS, z.file, dnsOwn[0].String(), dnsOwn[1].String()}
 			}},
 	}
 }
@@ -87,10 +87,7 @@ func (s *dnsServer) missing() string {
 	if s.program == "" {
 		return ""
 	}
-	if _, err := netlab.FindProgram(s.program); err != nil {
-		return fmt.Sprintf("there is no %s (Debian package %s)", s.program, s.pkg)
-	}
-	return ""
+	return missingProgram(s.program, s.pkg)
 }
 
 // addresses returns which addresses of a prefix the server is asked on.

@@ -15,7 +15,7 @@ import (
 func TestDNSServersAnswer(t *testing.T) {
 	lab := netlab.New(t)
 	netlab.RequireProgram(t, "nsd", "knotd", "named", "pdns_server", "chrt", "taskset")
-	s := &dnsSuite{lab: lab, rng: rand.New(rand.NewPCG(1, 1)), dir: t.TempDir()}
+	s := &dnsRun{session: &session{lab: lab, rng: rand.New(rand.NewPCG(1, 1))}, dir: t.TempDir()}
 	bin := t.TempDir()
 	if err := netlab.MakeBinaries(bin); err != nil {
 		t.Fatal(err)

@@ -11,12 +11,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// StockDNS is the argument by which anyport-bench is told to be the stock server.
-const StockDNS = "stock-dns"
+// stockDNS is the argument by which anyport-bench is told to be the stock server.
+const stockDNS = "stock-dns"
 
-// ServeStockDNS serves a zone as most programs that use miekg/dns do: its own server, and a handler that makes a
-// message of records from a map. It knows what the suite asks and no more. It returns when a server fails.
-func ServeStockDNS(zoneFile string, addresses []string) error {
+// serveStockDNS serves a zone as most programs that use miekg/dns do: its own server, and a handler that makes a
+// message of records from a map. It knows what the suite asks and no more. Its arguments are the zone file and the
+// addresses. It returns when a server fails.
+func serveStockDNS(args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("%s needs a zone file and addresses", stockDNS)
+	}
+	zoneFile, addresses := args[0], args[1:]
 	z, err := readStockZone(zoneFile)
 	if err != nil {
 		return err

@@ -3,7 +3,9 @@ package bench
 import (
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +32,7 @@ var relevantSysctls = []string{
 	"net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets", "kernel.unprivileged_bpf_disabled",
 }
 
-// Describe returns the environment; version is anyport's own, and each program tells its version by --version.
+// Describe returns the environment; version is anyport's own, and each program is asked for its own.
 func Describe(version string, programs ...string) Environment {
 	e := Environment{
 		Kernel: kernel(), CPU: cpuModel(), Cores: runtime.NumCPU(), Load: firstLine("/proc/loadavg"),
@@ -72,12 +74,23 @@ func firstLine(path string) string {
 	return line
 }
 
+// versionNumber is what tells a line about a version from one about a wrong flag.
+var versionNumber = regexp.MustCompile(`[0-9]+\.[0-9]+`)
+
+// versionOf returns the first line with a version number that a program prints when it is asked, or "".
 func versionOf(program string) string {
 	command, err := netlab.FindProgram(program)
 	if err != nil {
 		return ""
 	}
-	out, _ := exec.Command(command[0], append(command[1:], "--version")...).Output() // no version is no fault
-	line, _, _ := strings.Cut(string(out), "\n")
-	return line
+	for _, flag := range []string{"--version", "-v"} {
+		// A program that does not know the flag says so, and pdns_server exits with 99 when it does.
+		out, _ := exec.Command(command[0], append(slices.Clone(command[1:]), flag)...).CombinedOutput()
+		for line := range strings.Lines(string(out)) {
+			if versionNumber.MatchString(line) {
+				return strings.TrimSpace(line)
+			}
+		}
+	}
+	return ""
 }

@@ -3,16 +3,18 @@ package bench
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 )
 
-// Schema is the version of the JSON that Write produces. It grows by one when a field changes its meaning or goes.
-const Schema = 1
+// Schema is the version of the JSON that Write produces. It grows by one when a field changes its meaning or goes;
+// bench/results/README.md describes the fields.
+const Schema = 2
 
-// Result is one run of one suite: what Write stores and the tables are made from.
+// Result is one run of one suite: what Write stores and the tables and plots are made from.
 type Result struct {
 	Schema      int          `json:"schema"`
 	Suite       string       `json:"suite"`
@@ -34,19 +36,42 @@ type LeftOut struct {
 // WorkResult is the result of one Work.
 type WorkResult struct {
 	Name       string          `json:"name"`
-	Unit       string          `json:"unit"` // less is better
 	References []string        `json:"references"`
 	Control    string          `json:"control"` // the subject that is the first reference built a second time
 	Subjects   []SubjectResult `json:"subjects"`
+	Figures    []FigureResult  `json:"figures"` // those of the work, then CPU times where they were read
 }
 
-// SubjectResult is what one subject did, and how it compares with each of the references.
+// SubjectResult is what went wrong with a subject, and how busy its load generator was: one value a round each.
 type SubjectResult struct {
+	Name      string    `json:"name"`
+	Generator []float64 `json:"generator"` // shares, from 0 to 1; 0 where it was not read
+	Lost      []int     `json:"lost"`
+	Errors    []int     `json:"errors"`
+}
+
+// The values of FigureResult.Better.
+const (
+	LessIsBetter = "less"
+	MoreIsBetter = "more"
+)
+
+// FigureResult is one Figure of all subjects that have it, in the order of WorkResult.Subjects.
+type FigureResult struct {
+	Name     string         `json:"name"`
+	Unit     string         `json:"unit"`
+	Better   string         `json:"better"`
+	Subjects []FigureSeries `json:"subjects"`
+}
+
+// FigureSeries is a figure of one subject, and how it compares with each of the references.
+type FigureSeries struct {
 	Name   string    `json:"name"`
-	Series []float64 `json:"series"` // one value a round, in the unit of the work
-	Lost   int       `json:"lost"`   // packets or connections, over all rounds
+	Series []float64 `json:"series"` // one value a round
 	Summary
-	Against []Comparison `json:"against"` // in the order of WorkResult.References
+	// Against is in the order of WorkResult.References. A reference that lacks the figure, or is 0 in a round, is left
+	// out, and so is one whose A/A control lacks it.
+	Against []Comparison `json:"against"`
 }
 
 // Comparison is the ratio to one reference.
@@ -57,41 +82,32 @@ type Comparison struct {
 	Shown bool `json:"difference_shown"`
 }
 
-func (w *Work) result(samples [][]Sample, rng *rand.Rand) WorkResult {
-	r := WorkResult{Name: w.Name, Unit: w.Unit, References: w.References, Control: w.Control}
-	byName := make(map[string][]float64)
-	for i, subject := range w.Subjects {
-		s := SubjectResult{Name: subject.Name}
-		for _, sample := range samples[i] {
-			s.Series = append(s.Series, sample.Value)
-			s.Lost += sample.Lost
-		}
-		s.Summary = Summarise(s.Series)
-		byName[s.Name] = s.Series
-		r.Subjects = append(r.Subjects, s)
+// numbers is an indented JSON array of numbers alone.
+var numbers = regexp.MustCompile(`\[\s+(-?[0-9][-+.0-9eE]*,\s+)*-?[0-9][-+.0-9eE]*\s+\]`)
+
+// encode returns the result as indented JSON with each series on one line.
+func (r *Result) encode() ([]byte, error) {
+	text, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return nil, fmt.Errorf("encode the result: %w", err)
 	}
-	control := Compare(byName[w.Control], byName[w.References[0]], rng)
-	for i := range r.Subjects {
-		s := &r.Subjects[i]
-		for _, reference := range w.References {
-			ratio := Compare(s.Series, byName[reference], rng)
-			s.Against = append(s.Against, Comparison{reference, ratio, !ratio.Overlaps(control)})
-		}
-	}
-	return r
+	text = numbers.ReplaceAllFunc(text, func(array []byte) []byte {
+		return []byte(strings.Join(strings.Fields(string(array)), ""))
+	})
+	return append(text, '\n'), nil
 }
 
 // Write stores the result as SUITE.json in a folder, which it makes if need be, and returns the file's path.
 func (r *Result) Write(dir string) (string, error) {
-	text, err := json.MarshalIndent(r, "", "\t")
+	text, err := r.encode()
 	if err != nil {
-		return "", fmt.Errorf("encode the result: %w", err)
+		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make the result's folder: %w", err)
 	}
 	path := filepath.Join(dir, r.Suite+".json")
-	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return "", fmt.Errorf("write the result: %w", err)
 	}
 	return path, nil

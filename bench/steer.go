@@ -2,47 +2,31 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
-
-	"anyport/bench/netlab"
 )
 
-// SteerOptions says how much the steer suite measures.
-type SteerOptions struct {
-	Quick    bool // IPv4 only, at most 40 s
-	Seed     uint64
-	Version  string   // of anyport, for the result
-	Command  []string // that runs the suite, for the result
-	Progress *Progress
+// steerSuite compares ways to bring every address of a prefix to one socket: a plain bound socket, which is the limit,
+// sk_lookup with tables of three sizes, and TPROXY by nft and both kinds of iptables, with connection tracking and
+// without.
+var steerSuite = Suite{
+	Name:     "steer",
+	About:    "the receive path: a plain socket, sk_lookup, TPROXY",
+	programs: []string{"nft", "iptables-nft", "iptables-legacy"},
+	run:      runSteer,
 }
 
-func (o *SteerOptions) plan() (Plan, []steerFamily) {
+func steerPlan(o Options) (Plan, []steerFamily) {
 	if o.Quick {
 		return Plan{Rounds: 15, Limit: 24 * time.Second, Seed: o.Seed}, steerFamilies[:1]
 	}
 	return Plan{Rounds: 40, Limit: 5 * time.Minute, Seed: o.Seed}, steerFamilies
 }
 
-// Steer compares ways to bring every address of a prefix to one socket: a plain bound socket, which is the limit,
-// sk_lookup with tables of three sizes, and TPROXY by nft and both kinds of iptables, with connection tracking and
-// without. It needs root. A done ctx ends it with ctx's error, after clean-up.
-func Steer(ctx context.Context, o SteerOptions) (result *Result, err error) {
-	started := time.Now()
-	lab, err := netlab.Open()
-	if err != nil {
-		return nil, err
-	}
-	s := &steerSuite{lab: lab, options: o, rng: rand.New(rand.NewPCG(o.Seed, 1))}
-	defer func() {
-		o.Progress.Step("steer: cleaning up")
-		err = errors.Join(err, s.close(), lab.Close())
-		o.Progress.Done()
-	}()
-	plan, families := o.plan()
-	if s.generator, err = newGenerator(len(families) * streamsPerFamily); err != nil {
+func runSteer(ctx context.Context, session *session) ([]WorkResult, error) {
+	plan, families := steerPlan(session.Options)
+	s := &steerRun{session: session}
+	if err := s.openGenerator(len(families)); err != nil {
 		return nil, err
 	}
 	var works []Work
@@ -53,35 +37,20 @@ func Steer(ctx context.Context, o SteerOptions) (result *Result, err error) {
 		}
 		works = append(works, added...)
 	}
-	environment := Describe(o.Version, "nft", "iptables-nft", "iptables-legacy")
-	measured, err := Run(ctx, works, plan, o.Progress)
-	if err != nil {
-		return nil, err
-	}
-	return &Result{
-		Schema: Schema, Suite: "steer", Command: o.Command, Started: started.UTC(), Seconds: time.Since(started).Seconds(),
-		Seed: o.Seed, Environment: environment, Works: measured, LeftOut: s.leftOut,
-	}, nil
+	return Run(ctx, works, plan, s.Progress)
 }
 
-type steerSuite struct {
-	lab       *netlab.Lab
-	options   SteerOptions
-	rng       *rand.Rand
+// steerRun is one run of the steer suite.
+type steerRun struct {
+	*session
 	generator *generator
-	beds      []*steerBed
-	leftOut   []LeftOut
 }
 
-func (s *steerSuite) close() error {
-	var errs []error
-	for _, b := range s.beds {
-		errs = append(errs, b.close())
+func (s *steerRun) openGenerator(families int) (err error) {
+	if s.generator, err = newGenerator(families * streamsPerFamily); err == nil {
+		s.onClose(s.generator.close)
 	}
-	if s.generator != nil {
-		s.generator.close()
-	}
-	return errors.Join(errs...)
+	return err
 }
 
 // The works of the suite.
@@ -104,7 +73,7 @@ type steerTraffic struct {
 // streamsPerFamily is how many streams traffic makes.
 const streamsPerFamily = 3
 
-func (s *steerSuite) traffic(f *steerFamily) (t steerTraffic, err error) {
+func (s *steerRun) traffic(f *steerFamily) (t steerTraffic, err error) {
 	t.flows = f.flows(flowCount, steerPort, s.rng)
 	if t.onePort, err = s.generator.add(f.newFlowFrames(streamFrames, steerPort, s.rng)); err != nil {
 		return t, err
@@ -117,7 +86,7 @@ func (s *steerSuite) traffic(f *steerFamily) (t steerTraffic, err error) {
 }
 
 // prepare builds a bed for each subject of a family and returns the works over them.
-func (s *steerSuite) prepare(ctx context.Context, f *steerFamily) ([]Work, error) {
+func (s *steerRun) prepare(ctx context.Context, f *steerFamily) ([]Work, error) {
 	t, err := s.traffic(f)
 	if err != nil {
 		return nil, err
@@ -127,9 +96,9 @@ func (s *steerSuite) prepare(ctx context.Context, f *steerFamily) ([]Work, error
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		s.options.Progress.Step("steer: preparing %s, %s", f.name, subject.name)
+		s.step("preparing %s, %s", f.name, subject.name)
 		if why := subject.missing(); why != "" {
-			s.leaveOut(f, subject, why)
+			s.leaveOut(f.name+", "+subject.name, why)
 			continue
 		}
 		b, err := s.bed(f, subject, t.flows)
@@ -137,7 +106,7 @@ func (s *steerSuite) prepare(ctx context.Context, f *steerFamily) ([]Work, error
 			return nil, fmt.Errorf("prepare %s: %w", subject.name, err)
 		}
 		if err != nil {
-			s.leaveOut(f, subject, err.Error())
+			s.leaveOut(f.name+", "+subject.name, err.Error())
 			continue
 		}
 		w.add(subject, b)
@@ -145,13 +114,9 @@ func (s *steerSuite) prepare(ctx context.Context, f *steerFamily) ([]Work, error
 	return w.list(), nil
 }
 
-func (s *steerSuite) leaveOut(f *steerFamily, subject steerSubject, why string) {
-	s.leftOut = append(s.leftOut, LeftOut{Subject: f.name + ", " + subject.name, Why: why})
-}
-
-func (s *steerSuite) bed(f *steerFamily, subject steerSubject, flows []flow) (*steerBed, error) {
+func (s *steerRun) bed(f *steerFamily, subject steerSubject, flows []flow) (*steerBed, error) {
 	b, err := newSteerBed(s.lab, s.generator, f, subject.name)
-	s.beds = append(s.beds, b)
+	s.onClose(b.close)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -45,8 +46,7 @@ func newGenerator(streams int) (g *generator, err error) {
 	g = &generator{}
 	defer func() {
 		if err != nil {
-			g.close()
-			err = fmt.Errorf("make packet generator: %w", err)
+			err = errors.Join(fmt.Errorf("make packet generator: %w", err), g.close())
 		}
 	}()
 	g.state, err = ebpf.NewMap(&ebpf.MapSpec{
@@ -101,15 +101,17 @@ func (g *generator) instructions() asm.Instructions {
 		asm.Mov.Imm(asm.R0, xdpAborted).WithSymbol("aborted"), asm.Return())
 }
 
-func (g *generator) close() {
+func (g *generator) close() error {
+	var errs []error
 	if g.program != nil {
-		g.program.Close()
+		errs = append(errs, g.program.Close())
 	}
 	for _, m := range []*ebpf.Map{g.state, g.frames} {
 		if m != nil {
-			m.Close()
+			errs = append(errs, m.Close())
 		}
 	}
+	return errors.Join(errs...)
 }
 
 // add stores streamFrames frames.

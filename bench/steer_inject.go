@@ -35,14 +35,6 @@ func (g *generator) inject(ifindex int) (time.Duration, error) {
 	return took, nil
 }
 
-// threadTime is the CPU time of the calling thread. Receiving in a system call counts as the thread's own time, and
-// other processes on the machine do not count.
-func threadTime() time.Duration {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts) // cannot fail with this clock
-	return time.Duration(ts.Nano())
-}
-
 // attach lets an interface of the calling thread's namespace be injected into: veth has the receive queue that live
 // frames need only while an XDP program is attached (veth_enable_xdp, drivers/net/veth.c). Injected packets do not run
 // the attached program. It is the generator's own because the kernel then has it among its XDP programs already; else

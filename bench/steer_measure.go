@@ -56,7 +56,9 @@ func (b *steerBed) inject(s stream, action uint64) (Sample, error) {
 		return Sample{}, err
 	}
 	sent, err := s.made()
-	return Sample{Value: float64(took.Nanoseconds()) / float64(sent), Lost: sent - received}, err
+	sample := value(float64(took.Nanoseconds()) / float64(sent))
+	sample.Lost = sent - received
+	return sample, err
 }
 
 // forgetFlows empties the connection tracking table, so that a flow is new in every round and the table never fills.
@@ -96,15 +98,15 @@ func (b *steerBed) measureConnections(rng *rand.Rand) (Sample, error) {
 	if err := b.forgetFlows(); err != nil {
 		return Sample{}, err
 	}
-	lost := 0
+	failed := 0
 	var took time.Duration
 	err := onOneCPU(b.client, func() error {
 		start := time.Now()
 		for range connections {
 			to := netip.AddrPortFrom(b.family.destination(rng.IntN(destinations)), steerPort)
 			if err := b.connectOnce(to); err != nil {
-				lost++
-				if lost > connections/10 {
+				failed++
+				if failed > connections/10 {
 					return err
 				}
 			}
@@ -112,7 +114,9 @@ func (b *steerBed) measureConnections(rng *rand.Rand) (Sample, error) {
 		took = time.Since(start)
 		return nil
 	})
-	return Sample{Value: float64(took.Nanoseconds()) / connections, Lost: lost}, err
+	sample := value(float64(took.Nanoseconds()) / connections)
+	sample.Errors = failed
+	return sample, err
 }
 
 // connectOnce connects from the calling thread's namespace, accepts, and closes, the client first.

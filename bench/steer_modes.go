@@ -2,10 +2,8 @@ package bench
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 
-	"anyport/bench/netlab"
 	"anyport/conf/rule"
 	"anyport/steering"
 )
@@ -105,8 +103,8 @@ func assign(s *steering.Steering, p rule.Protocol, fd int) error {
 // missing says which programs a mode lacks, or "".
 func (m *steerMode) missing() string {
 	for program, pkg := range m.programs {
-		if _, err := netlab.FindProgram(program); err != nil {
-			return fmt.Sprintf("there is no %s (Debian package %s)", program, pkg)
+		if why := missingProgram(program, pkg); why != "" {
+			return why
 		}
 	}
 	return ""

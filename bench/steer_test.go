@@ -14,14 +14,13 @@ import (
 func TestSteerSubjectsDeliver(t *testing.T) {
 	lab := netlab.New(t)
 	netlab.RequireProgram(t, "nft", "iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy", "ip")
-	s := &steerSuite{lab: lab, rng: rand.New(rand.NewPCG(1, 1))}
+	s := &steerRun{session: &session{lab: lab, rng: rand.New(rand.NewPCG(1, 1))}}
 	t.Cleanup(func() {
 		if err := s.close(); err != nil {
 			t.Error(err)
 		}
 	})
-	var err error
-	if s.generator, err = newGenerator(len(steerFamilies) * streamsPerFamily); err != nil {
+	if err := s.openGenerator(len(steerFamilies)); err != nil {
 		t.Fatal(err)
 	}
 	families := steerFamilies
@@ -39,7 +38,7 @@ func TestSteerSubjectsDeliver(t *testing.T) {
 			}
 			for _, subject := range work.Subjects {
 				sample, err := subject.Measure()
-				if err != nil || sample.Lost != 0 || sample.Value <= 0 {
+				if err != nil || sample.Lost != 0 || sample.Errors != 0 || sample.Values[0] <= 0 {
 					t.Errorf("%s, %s: %+v, %v", work.Name, subject.Name, sample, err)
 				}
 			}
@@ -56,7 +55,7 @@ func TestSteerInterrupted(t *testing.T) {
 	interrupt := errors.New("interrupt")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(interrupt)
-	if _, err := Steer(ctx, SteerOptions{Quick: true}); !errors.Is(err, interrupt) {
-		t.Errorf("Steer: %v", err)
+	if _, err := steerSuite.Run(ctx, Options{Quick: true}); !errors.Is(err, interrupt) {
+		t.Errorf("Run: %v", err)
 	}
 }

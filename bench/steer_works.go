@@ -1,9 +1,6 @@
 package bench
 
-import (
-	"math/rand/v2"
-	"slices"
-)
+import "math/rand/v2"
 
 // steerSubject is a mode, with or without connection tracking.
 type steerSubject struct {
@@ -58,15 +55,18 @@ type steerWorks struct {
 
 func newSteerWorks(f *steerFamily, t steerTraffic, rng *rand.Rand) *steerWorks {
 	references := []string{plainName, lookupName}
-	work := func(name, unit string) Work {
-		return Work{Name: f.name + ": " + name, Unit: unit, References: slices.Clone(references), Control: controlName}
+	work := func(name, per, figure string) Work {
+		return Work{
+			Name: f.name + ": " + name, Per: per, Figures: []Figure{{Name: figure, Unit: "ns/" + per}},
+			References: references, Control: controlName,
+		}
 	}
 	return &steerWorks{
 		traffic: t, rng: rng,
-		onePort:   work(newFlowsOnePort, "ns/packet"),
-		anyPort:   work(newFlowsAnyPort, "ns/packet"),
-		connected: work(connectedFlows, "ns/packet"),
-		tcp:       work(tcpConnections, "ns/connection"),
+		onePort:   work(newFlowsOnePort, "packet", "CPU time of the receive path"),
+		anyPort:   work(newFlowsAnyPort, "packet", "CPU time of the receive path"),
+		connected: work(connectedFlows, "packet", "CPU time of the receive path"),
+		tcp:       work(tcpConnections, "connection", "time"),
 	}
 }
 

@@ -7,11 +7,23 @@ import (
 	"time"
 )
 
-// Sample is one measurement.
+// Sample is one measurement of one subject.
 type Sample struct {
-	Value float64 // in the unit of the work
-	Lost  int     // packets or connections that did not come through
+	Values []float64 // one for each figure of the work, in its unit
+	Cost
+	Lost   int // packets or connections that did not come through
+	Errors int // answers that were wrong, and connections that failed in another way
 }
+
+// Cost is what a measurement took from the machine. A value that was not read is 0.
+type Cost struct {
+	Machine   float64 // CPU time of the whole machine, ns for each unit of the work
+	Process   float64 // CPU time of the proxy or server that was measured, its system calls included, ns for each unit
+	Generator float64 // share of the CPUs it may use that the load generator kept busy: near 1 it is the limit itself
+}
+
+// value is a Sample of a work that has one figure.
+func value(v float64) Sample { return Sample{Values: []float64{v}} }
 
 // Subject is one way of doing a work.
 type Subject struct {
@@ -19,10 +31,18 @@ type Subject struct {
 	Measure func() (Sample, error)
 }
 
-// Work is one kind of traffic, and the subjects that are compared at it. Less is better.
+// Figure is one thing that a work measures, such as the 99th percentile of a latency in us.
+type Figure struct {
+	Name string
+	Unit string
+	More bool // more is better; else less is
+}
+
+// Work is one kind of traffic, and the subjects that are compared at it.
 type Work struct {
-	Name     string // such as "new UDP flows"
-	Unit     string // such as "ns/packet"
+	Name     string // such as "packets of new UDP flows"
+	Per      string // the unit of Cost, such as "packet"
+	Figures  []Figure
 	Subjects []Subject
 	// References are the names of the subjects that every other one is compared with, the first one being the limit.
 	References []string
@@ -47,34 +67,46 @@ const warmUp = 1
 // begin. A done ctx ends it with ctx's error after the measurement under way.
 func Run(ctx context.Context, works []Work, plan Plan, progress *Progress) ([]WorkResult, error) {
 	rng := rand.New(rand.NewPCG(plan.Seed, 0))
-	series := make([][][]Sample, len(works)) // by work and subject
+	samples := make([][][]Sample, len(works)) // by work and subject
 	for i := range works {
-		series[i] = make([][]Sample, len(works[i].Subjects))
+		samples[i] = make([][]Sample, len(works[i].Subjects))
 	}
 	start := time.Now()
 	for round := range warmUp + plan.Rounds {
 		if round >= warmUp+leastRounds && time.Since(start) > plan.Limit {
 			break
 		}
-		for i, work := range works {
-			progress.Round(round, warmUp+plan.Rounds, plan.Limit-time.Since(start), work.Name)
-			for _, j := range rng.Perm(len(work.Subjects)) {
+		for i := range works {
+			progress.Round(round, warmUp+plan.Rounds, time.Since(start), plan.Limit, works[i].Name)
+			for _, j := range rng.Perm(len(works[i].Subjects)) {
 				if err := ctx.Err(); err != nil {
 					return nil, context.Cause(ctx)
 				}
-				sample, err := work.Subjects[j].Measure()
+				sample, err := works[i].measure(j)
 				if err != nil {
-					return nil, fmt.Errorf("measure %s, %s: %w", work.Name, work.Subjects[j].Name, err)
+					return nil, err
 				}
 				if round >= warmUp {
-					series[i][j] = append(series[i][j], sample)
+					samples[i][j] = append(samples[i][j], sample)
 				}
 			}
 		}
 	}
 	results := make([]WorkResult, len(works))
-	for i, work := range works {
-		results[i] = work.result(series[i], rng)
+	for i := range works {
+		results[i] = works[i].result(samples[i], rng)
 	}
 	return results, nil
+}
+
+func (w *Work) measure(subject int) (Sample, error) {
+	s := &w.Subjects[subject]
+	sample, err := s.Measure()
+	if err == nil && len(sample.Values) != len(w.Figures) {
+		err = fmt.Errorf("%d values for %d figures", len(sample.Values), len(w.Figures))
+	}
+	if err != nil {
+		return sample, fmt.Errorf("measure %s, %s: %w", w.Name, s.Name, err)
+	}
+	return sample, nil
 }

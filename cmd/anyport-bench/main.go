@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -24,9 +25,7 @@ Compare anyport with what it replaces, side by side in network namespaces that
 are made for it and removed again. Needs root.
 
 Suites:
-  steer  the receive path: a plain socket, sk_lookup, TPROXY (the default)
-  dns    name servers: anyport on a /20, NSD, Knot, BIND, PowerDNS
-
+%s
 Flags:
 %s
 Example:
@@ -46,35 +45,67 @@ func main() { os.Exit(run(os.Args[1:])) }
 
 // run returns the exit status: 0 done, 1 failed, 2 called wrongly.
 func run(args []string) int {
-	if len(args) > 2 && args[0] == bench.StockDNS { // a server that the dns suite starts
-		return exit(bench.ServeStockDNS(args[1], args[2:]))
+	if helper, ok := bench.Helper(args); ok {
+		return exit(helper())
 	}
 	var o options
-	f := pflag.NewFlagSet("anyport-bench", pflag.ContinueOnError)
-	f.SortFlags = false
-	f.BoolVar(&o.quick, "quick", false, "IPv4 only, about a minute at most")
-	f.StringVar(&o.out, "out", "", "folder to write SUITE.json to, the result with every sample")
-	f.Uint64Var(&o.seed, "seed", rand.Uint64(), "seed of the random orders and addresses")
-	f.Lookup("seed").DefValue = "random"
-	f.Usage = func() { fmt.Printf(usage, f.FlagUsages()) }
+	f := o.flags()
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return 0
 		}
 		return misuse(err.Error())
 	}
-	suites := map[string]func(context.Context, options) (*bench.Result, error){"": steer, "steer": steer, "dns": dns}
-	suite, known := suites[f.Arg(0)]
-	if f.NArg() > 1 || !known {
+	suites, known := chosen(f.Args())
+	if !known {
 		return misuse("no such suite: " + strings.Join(f.Args(), " "))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
-	result, err := suite(ctx, o)
-	if err == nil {
-		err = report(result, o.out)
+	return exit(measure(ctx, suites, o))
+}
+
+func (o *options) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("anyport-bench", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.BoolVar(&o.quick, "quick", false, "at most 40 s a suite")
+	f.StringVar(&o.out, "out", "", "folder to write SUITE.json to, the result with every sample")
+	f.Uint64Var(&o.seed, "seed", rand.Uint64(), "seed of the random orders and addresses")
+	f.Lookup("seed").DefValue = "random"
+	f.Usage = func() { fmt.Printf(usage, suitesUsage(), f.FlagUsages()) }
+	return f
+}
+
+// all is the name of every suite, one after the other.
+const all = "all"
+
+func suitesUsage() string {
+	var b strings.Builder
+	for i, s := range bench.Suites {
+		fmt.Fprintf(&b, "  %-6s %s", s.Name, s.About)
+		if i == 0 {
+			b.WriteString(" (the default)")
+		}
+		b.WriteByte('\n')
 	}
-	return exit(err)
+	fmt.Fprintf(&b, "  %-6s all of them, one after the other\n", all)
+	return b.String()
+}
+
+// chosen returns the suites that the arguments name: the first one if there is none.
+func chosen(args []string) (suites []bench.Suite, known bool) {
+	switch {
+	case len(args) == 0:
+		return bench.Suites[:1], true
+	case len(args) == 1 && args[0] == all:
+		return bench.Suites, true
+	case len(args) == 1:
+		s, known := bench.FindSuite(args[0])
+		if known {
+			return []bench.Suite{*s}, true
+		}
+	}
+	return nil, false
 }
 
 func exit(err error) int {
@@ -90,18 +121,32 @@ func misuse(what string) int {
 	return 2
 }
 
-func steer(ctx context.Context, o options) (*bench.Result, error) {
-	return bench.Steer(ctx, bench.SteerOptions{
-		Quick: o.quick, Seed: o.seed, Version: version, Command: os.Args,
-		Progress: bench.NewProgress(os.Stderr, isTerminal(os.Stderr)),
-	})
+// measure runs the suites and reports each when it is done. One that fails does not keep the others from running, a
+// done ctx does.
+func measure(ctx context.Context, suites []bench.Suite, o options) error {
+	progress := bench.NewProgress(os.Stderr, isTerminal(os.Stderr))
+	var failed []error
+	for i := range suites {
+		if ctx.Err() != nil {
+			break
+		}
+		progress.Suite(suites[i].Name, i+1, len(suites))
+		result, err := suites[i].Run(ctx, bench.Options{
+			Quick: o.quick, Seed: o.seed, Version: version, Command: commandLine(), Progress: progress,
+		})
+		if err == nil {
+			err = report(result, o.out)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("suite %s: %w", suites[i].Name, err))
+		}
+	}
+	return errors.Join(failed...)
 }
 
-func dns(ctx context.Context, o options) (*bench.Result, error) {
-	return bench.DNS(ctx, bench.DNSOptions{
-		Quick: o.quick, Seed: o.seed, Version: version, Command: os.Args,
-		Progress: bench.NewProgress(os.Stderr, isTerminal(os.Stderr)),
-	})
+// commandLine is how this program was called, without the folder that it lies in.
+func commandLine() []string {
+	return append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)
 }
 
 // report prints the result and, if out is a folder, writes it there.
