@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"anyport/bench"
+	"anyport/bench/report"
 )
 
 const usage = `Usage: anyport-bench [SUITE] [--quick] [--out DIR] [--seed N]
@@ -69,7 +70,7 @@ func (o *options) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("anyport-bench", pflag.ContinueOnError)
 	f.SortFlags = false
 	f.BoolVar(&o.quick, "quick", false, "at most 40 s a suite")
-	f.StringVar(&o.out, "out", "", "folder to write SUITE.json to, the result with every sample")
+	f.StringVar(&o.out, "out", "", "folder for SUITE.json, with every sample, and SUITE.html, with plots")
 	f.Uint64Var(&o.seed, "seed", rand.Uint64(), "seed of the random orders and addresses")
 	f.Lookup("seed").DefValue = "random"
 	f.Usage = func() { fmt.Printf(usage, suitesUsage(), f.FlagUsages()) }
@@ -121,10 +122,11 @@ func misuse(what string) int {
 	return 2
 }
 
-// measure runs the suites and reports each when it is done. One that fails does not keep the others from running, a
-// done ctx does.
+// measure runs the suites and shows each when it is done. One that fails does not keep the others from running, a done
+// ctx does.
 func measure(ctx context.Context, suites []bench.Suite, o options) error {
 	progress := bench.NewProgress(os.Stderr, isTerminal(os.Stderr))
+	var done []*bench.Result
 	var failed []error
 	for i := range suites {
 		if ctx.Err() != nil {
@@ -135,11 +137,15 @@ func measure(ctx context.Context, suites []bench.Suite, o options) error {
 			Quick: o.quick, Seed: o.seed, Version: version, Command: commandLine(), Progress: progress,
 		})
 		if err == nil {
-			err = report(result, o.out)
+			done = append(done, result)
+			err = show(result, o.out)
 		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("suite %s: %w", suites[i].Name, err))
 		}
+	}
+	if len(suites) > 1 && len(done) > 0 && o.out != "" {
+		failed = append(failed, written(report.WriteFile(o.out, "report.html", done...)))
 	}
 	return errors.Join(failed...)
 }
@@ -149,20 +155,27 @@ func commandLine() []string {
 	return append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)
 }
 
-// report prints the result and, if out is a folder, writes it there.
-func report(result *bench.Result, out string) error {
+// show prints the result and, if out is a folder, writes it there.
+func show(result *bench.Result, out string) error {
 	if err := result.WriteTable(os.Stdout); err != nil {
 		return err
 	}
 	if out == "" {
 		return nil
 	}
-	path, err := result.Write(out)
-	if err != nil {
+	fmt.Println()
+	if err := written(result.Write(out)); err != nil {
 		return err
 	}
-	fmt.Printf("\nwritten to %s\n", path)
-	return nil
+	return written(report.WriteFile(out, result.Suite+".html", result))
+}
+
+// written tells of a file that was written, if err is nil.
+func written(path string, err error) error {
+	if err == nil {
+		fmt.Println("written to", path)
+	}
+	return err
 }
 
 // isTerminal reports whether f is a terminal: only those have a terminal's attributes (tcgetattr(3)).
