@@ -35,7 +35,10 @@ type Config struct {
 	Workers         int            // 0: one per core
 	UDPSources      []UDPSource    // none: the routed source address, DefaultUDPPorts
 	MaxConnections  int            // TCP connections at once, in total
+	MaxPerSource    int            // TCP connections at once of one source; 0: no limit
 	MaxFlows        int            // UDP flows at once, in total
+	SourceBits4     int            // addresses that agree in so many first bits are one source to every limit, IPv4
+	SourceBits6     int            // the same, IPv6
 	AccessLog       string         // a path, "-" for standard output, "" for none
 	DrainTimeout    time.Duration  // how long SIGTERM waits for open connections; 0: no limit
 	ResolveInterval time.Duration  // between two look-ups of an upstream's DNS name; at least a second
@@ -76,6 +79,10 @@ type Route struct {
 	ConnectTimeout time.Duration // TCP; 0: the kernel's own limit
 	TCPIdle        time.Duration // 0: none
 	UDPIdle        time.Duration // 0: none
+	HalfClose      time.Duration // TCP; 0: none
+	UserTimeout    time.Duration // TCP; 0: the kernel's own limit
+	Keepalive      time.Duration // TCP; 0: none
+	MaxConnections int           // TCP connections at once; 0: no limit but the total
 }
 
 // Balance says how a route spreads its connections and flows over its upstream addresses.

@@ -13,30 +13,52 @@ const (
 	maxDuration = 30 * 24 * time.Hour
 )
 
+// Limits of what the kernel times for us. It counts keepalive in seconds, at most 32767 of them, and a third of it is
+// the time between two probes; TCP_USER_TIMEOUT below a second or so is less than a retransmission takes (tcp(7)).
+const (
+	minKeepalive   = 3 * time.Second
+	maxKeepalive   = 9 * time.Hour
+	minUserTimeout = time.Second
+	maxUserTimeout = 24 * time.Hour
+)
+
 const durationHint = `write it like "500ms", "3s", "1m30s" or "1h"`
 
 // parseTimeout reads a duration, or "none" as 0.
 func parseTimeout(text string) (time.Duration, *finding) {
+	return parseOptional(text, minDuration, maxDuration)
+}
+
+func parseKeepalive(text string) (time.Duration, *finding) {
+	return parseOptional(text, minKeepalive, maxKeepalive)
+}
+
+func parseUserTimeout(text string) (time.Duration, *finding) {
+	return parseOptional(text, minUserTimeout, maxUserTimeout)
+}
+
+// parseOptional reads a duration between two bounds, or "none" as 0.
+func parseOptional(text string, least, most time.Duration) (time.Duration, *finding) {
 	if text == "none" {
 		return 0, nil
 	}
-	return parseDuration(text, minDuration, `; "none" disables it`)
+	return parseDuration(text, least, most, `; "none" disables it`)
 }
 
 // parseInterval reads the time between two rounds of something that never stops.
 func parseInterval(text string) (time.Duration, *finding) {
-	return parseDuration(text, time.Second, "")
+	return parseDuration(text, time.Second, maxDuration, "")
 }
 
-func parseDuration(text string, least time.Duration, orNone string) (time.Duration, *finding) {
+func parseDuration(text string, least, most time.Duration, orNone string) (time.Duration, *finding) {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
 		return 0, refuse(durationHint+orNone, "%s", describeDuration(text))
 	case d < least:
 		return 0, refuse(durationHint+orNone, "%q is too short; %v is the least", text, least)
-	case d > maxDuration:
-		return 0, refuse(durationHint+orNone, "%q is too long; 720h is the most", text)
+	case d > most:
+		return 0, refuse(durationHint+orNone, "%q is too long; %gh is the most", text, most.Hours())
 	}
 	return d, nil
 }

@@ -52,6 +52,8 @@ port = 54
 		Metrics:         netip.MustParseAddrPort("127.0.0.1:9464"),
 		MaxConnections:  100000,
 		MaxFlows:        100000,
+		SourceBits4:     32,
+		SourceBits6:     64,
 		DrainTimeout:    30 * time.Second,
 		ResolveInterval: 30 * time.Second,
 		Routes: []Route{{
@@ -64,6 +66,7 @@ port = 54
 			ConnectTimeout: 3 * time.Second,
 			TCPIdle:        time.Hour,
 			UDPIdle:        time.Minute,
+			HalfClose:      5 * time.Minute,
 		}},
 		DNS: []DNS{server, second},
 	}
@@ -84,7 +87,10 @@ udp_sources = [
   "[2001:db8:1::1]:20000-30000",
 ]
 max_connections = 1_000
+max_connections_per_source = 50
 max_flows = 2000
+source_prefix_ipv4 = 24
+source_prefix_ipv6 = 56
 access_log = "log/access.json"
 drain_timeout = "none"
 resolve_interval = "5m"
@@ -101,6 +107,10 @@ balance = "round_robin"
 proxy_protocol = "v1"
 connect_timeout = "none"
 idle_timeout = "10m"
+half_close_timeout = "1m"
+tcp_user_timeout = "30s"
+tcp_keepalive = "90s"
+max_connections = 500
 offload = "off"
 
 [[dns]]
@@ -131,11 +141,14 @@ query_log = "1/1000"
 			{netip.MustParseAddr("2001:db8:1::1"), rule.PortRange{First: 20000, Last: 30000}},
 		},
 		MaxConnections:  1000,
+		MaxPerSource:    50,
 		MaxFlows:        2000,
+		SourceBits4:     24,
+		SourceBits6:     56,
 		AccessLog:       "/etc/any*port/log/access.json",
 		ResolveInterval: 5 * time.Minute,
 		Routes: []Route{{
-			Line:     16,
+			Line:     19,
 			Name:     "ssh",
 			Protocol: rule.TCP,
 			Prefixes: prefixes("198.18.1.0/24", "2001:db8:0:1::/64"),
@@ -147,13 +160,17 @@ query_log = "1/1000"
 				{Addr: netip.MustParseAddr("2001:db8:2::7"), Port: 22},
 				{Name: "ssh.example", Offset: 1000},
 			},
-			Balance:       RoundRobin,
-			ProxyProtocol: 1,
-			TCPIdle:       10 * time.Minute,
-			UDPIdle:       10 * time.Minute,
+			Balance:        RoundRobin,
+			ProxyProtocol:  1,
+			TCPIdle:        10 * time.Minute,
+			UDPIdle:        10 * time.Minute,
+			HalfClose:      time.Minute,
+			UserTimeout:    30 * time.Second,
+			Keepalive:      90 * time.Second,
+			MaxConnections: 500,
 		}},
 		DNS: []DNS{{
-			Line:              30,
+			Line:              37,
 			Name:              "ns1",
 			Prefixes:          prefixes("198.18.16.53/32"),
 			Port:              5353,
@@ -248,7 +265,8 @@ func TestDemo(t *testing.T) {
 		}
 		want := Route{Line: 4, Name: "demo", Action: rule.Steer, Balance: Maglev, ProxyProtocol: 2,
 			Upstreams:      []Upstream{{Addr: upstream.Addr(), Port: upstream.Port()}},
-			ConnectTimeout: 3 * time.Second, TCPIdle: DefaultTCPIdle, UDPIdle: DefaultUDPIdle}
+			ConnectTimeout: 3 * time.Second, TCPIdle: DefaultTCPIdle, UDPIdle: DefaultUDPIdle,
+			HalfClose: 5 * time.Minute}
 		if diff := cmp.Diff([]Route{want}, got.Routes, compareNetip); diff != "" {
 			t.Errorf("routes (-want +got):\n%s", diff)
 		}

@@ -20,6 +20,10 @@ var routeKeys = []key[Route]{
 	{"proxy_protocol", single(func(r *Route) *ProxyProtocol { return &r.ProxyProtocol }, parseProxyProtocol)},
 	{"connect_timeout", single(func(r *Route) *time.Duration { return &r.ConnectTimeout }, parseTimeout)},
 	{"idle_timeout", setIdle},
+	{"half_close_timeout", single(func(r *Route) *time.Duration { return &r.HalfClose }, parseTimeout)},
+	{"tcp_user_timeout", single(func(r *Route) *time.Duration { return &r.UserTimeout }, parseUserTimeout)},
+	{"tcp_keepalive", single(func(r *Route) *time.Duration { return &r.Keepalive }, parseKeepalive)},
+	{"max_connections", integer(func(r *Route) *int { return &r.MaxConnections }, 0, maxConnections)},
 	{"offload", setOffload},
 }
 

@@ -6,6 +6,9 @@ import (
 	"anyport/conf/rule"
 )
 
+// tcpKeys are the keys of a route that say nothing about UDP.
+var tcpKeys = []string{"connect_timeout", "half_close_timeout", "tcp_user_timeout", "tcp_keepalive", "max_connections"}
+
 // checkAction holds a route's action against the keys that only proxying uses.
 func (d *decoder) checkAction(r Route, got reading) {
 	switch {
@@ -15,9 +18,10 @@ func (d *decoder) checkAction(r Route, got reading) {
 	case r.Action != rule.Steer && len(r.Upstreams) > 0:
 		d.fault(got.at("upstream"), "drop one of the two", "a route with action = %q has no upstream", r.Action)
 	case r.Action != rule.Steer:
-		d.warnUnused(got, "a route that does not proxy", "balance", "proxy_protocol", "connect_timeout", "idle_timeout")
+		d.warnUnused(got, "a route that does not proxy", "balance", "proxy_protocol", "idle_timeout")
+		d.warnUnused(got, "a route that does not proxy", tcpKeys...)
 	case r.Protocol == rule.UDP:
-		d.warnUnused(got, "a UDP route", "connect_timeout")
+		d.warnUnused(got, "a UDP route", tcpKeys...)
 	}
 }
 

@@ -146,6 +146,16 @@ func TestParseDurations(t *testing.T) {
 			t.Errorf("parseTimeout(%q) = %v, %v; want %v", text, got, f, want)
 		}
 	}
+	for text, want := range map[string]time.Duration{"none": 0, "3s": 3 * time.Second, "9h": 9 * time.Hour} {
+		if got, f := parseKeepalive(text); f != nil || got != want {
+			t.Errorf("parseKeepalive(%q) = %v, %v; want %v", text, got, f, want)
+		}
+	}
+	for text, want := range map[string]time.Duration{"none": 0, "1s": time.Second, "24h": 24 * time.Hour} {
+		if got, f := parseUserTimeout(text); f != nil || got != want {
+			t.Errorf("parseUserTimeout(%q) = %v, %v; want %v", text, got, f, want)
+		}
+	}
 	if got, f := parseInterval("1s"); f != nil || got != time.Second {
 		t.Errorf(`parseInterval("1s") = %v, %v`, got, f)
 	}

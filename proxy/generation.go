@@ -85,6 +85,10 @@ func (s *Server) newRoute(r *conf.Route, known []upstream.Endpoint) *route.Route
 		ConnectTimeout: r.ConnectTimeout,
 		TCPIdle:        r.TCPIdle,
 		UDPIdle:        r.UDPIdle,
+		HalfClose:      r.HalfClose,
+		UserTimeout:    r.UserTimeout,
+		Keepalive:      r.Keepalive,
+		MaxConnections: r.MaxConnections,
 		Stats:          s.registry.Route(r.Name),
 	}
 }

@@ -25,6 +25,7 @@ import (
 
 	"anyport/conf"
 	"anyport/conf/rule"
+	"anyport/proxy/limit"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
@@ -115,7 +116,8 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 		return err
 	}
 	s.tcp, err = tcp.New(tcp.Options{Listener: s.listener, Workers: workers, Routes: &s.live, Stats: s.registry,
-		AccessLog: s.accessLog, MaxConnections: cfg.MaxConnections, Logger: s.logger})
+		AccessLog: s.accessLog, MaxConnections: cfg.MaxConnections,
+		Sources: limit.NewSources(cfg.MaxPerSource, cfg.SourceBits4, cfg.SourceBits6), Logger: s.logger})
 	if err != nil {
 		return err
 	}

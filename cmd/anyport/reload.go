@@ -107,7 +107,10 @@ func changedForRestart(old, fresh *conf.Config) []string {
 		{"metrics", old.Metrics != fresh.Metrics},
 		{"workers", old.Workers != fresh.Workers},
 		{"max_connections", old.MaxConnections != fresh.MaxConnections},
+		{"max_connections_per_source", old.MaxPerSource != fresh.MaxPerSource},
 		{"max_flows", old.MaxFlows != fresh.MaxFlows},
+		{"source_prefix_ipv4", old.SourceBits4 != fresh.SourceBits4},
+		{"source_prefix_ipv6", old.SourceBits6 != fresh.SourceBits6},
 		{"access_log", old.AccessLog != fresh.AccessLog},
 		{"resolve_interval", old.ResolveInterval != fresh.ResolveInterval},
 	} {

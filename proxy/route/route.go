@@ -23,6 +23,10 @@ type Route struct {
 	ConnectTimeout time.Duration // 0: the kernel's own limit
 	TCPIdle        time.Duration // 0: none
 	UDPIdle        time.Duration // 0: none
+	HalfClose      time.Duration // TCP: silence of the side that goes on; 0: none but TCPIdle
+	UserTimeout    time.Duration // TCP: see sock.SetUserTimeout; 0: the kernel's own limit
+	Keepalive      time.Duration // TCP: see sock.SetKeepalive; 0: none
+	MaxConnections int           // TCP, at once; 0: no limit
 	Stats          *stats.Route
 }
 

@@ -51,8 +51,8 @@ func Connect(to Addr) (fd int, errno syscall.Errno) {
 	if errno != 0 {
 		return -1, errno
 	}
-	setOption(int(n), unix.IPPROTO_TCP, unix.TCP_NODELAY)
-	setOption(int(n), unix.SOL_SOCKET, unix.SO_OOBINLINE)
+	setOption(int(n), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	setOption(int(n), unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
 	var raw sockaddr
 	size := to.encode(&raw)
 	_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, n, uintptr(unsafe.Pointer(&raw)), uintptr(size))
@@ -74,10 +74,4 @@ func TakeError(fd int) syscall.Errno {
 		return errno
 	}
 	return syscall.Errno(pending)
-}
-
-// setOption turns a socket option on. It can only fail on a descriptor that is no socket.
-func setOption(fd int, level, name uintptr) {
-	on := int32(1)
-	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), level, name, uintptr(unsafe.Pointer(&on)), unsafe.Sizeof(on), 0)
 }

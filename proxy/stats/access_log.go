@@ -27,7 +27,7 @@ type Record struct {
 	BytesIn     uint64         // payload from the client
 	BytesOut    uint64         // payload to the client
 	Reason      Reason
-	Errno       syscall.Errno // with ConnectError and IOError
+	Errno       syscall.Errno // of a Reason that HasErrno
 }
 
 // accessLogQueue is how many records wait for the disk: at 100,000 connections a second, 80 ms of them in 2 MB.

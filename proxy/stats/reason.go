@@ -13,10 +13,15 @@ const (
 	ConnectUnreachable               // no route to any upstream (EHOSTUNREACH, ENETUNREACH)
 	ConnectError                     // connecting failed otherwise; the log names the errno
 	IdleTimeout                      // nothing moved for idle_timeout
+	HalfCloseTimeout                 // TCP: one side had finished, and the other moved nothing for half_close_timeout
+	ClientTimeout                    // TCP: the client no longer answers, says the kernel (ETIMEDOUT and the like)
+	UpstreamTimeout                  // TCP: the upstream no longer answers
 	NoRoute                          // no route of this or the previous generation claims the destination
 	NoUpstream                       // the route's upstream names have not resolved yet
 	Loop                             // the upstream's address leads back into our own prefixes
 	Limit                            // max_connections or max_flows is reached
+	RouteLimit                       // TCP: the route's max_connections is reached
+	SourceLimit                      // TCP: max_connections_per_source is reached
 	NoDescriptor                     // out of file descriptors or socket memory
 	NoSource                         // no NAT port is free towards the upstream
 	Evicted                          // UDP: the oldest idle flow made room for a new one
@@ -29,8 +34,9 @@ var reasonNames = [NumReasons]string{
 	Done: "done", ClientReset: "client_reset", UpstreamReset: "upstream_reset",
 	ConnectRefused: "connect_refused", ConnectTimeout: "connect_timeout",
 	ConnectUnreachable: "connect_unreachable", ConnectError: "connect_error",
-	IdleTimeout: "idle_timeout", NoRoute: "no_route", NoUpstream: "no_upstream", Loop: "loop",
-	Limit: "limit", NoDescriptor: "no_descriptor", NoSource: "no_source", Evicted: "evicted",
+	IdleTimeout: "idle_timeout", HalfCloseTimeout: "half_close_timeout",
+	ClientTimeout: "client_timeout", UpstreamTimeout: "upstream_timeout", NoRoute: "no_route", NoUpstream: "no_upstream", Loop: "loop",
+	Limit: "limit", RouteLimit: "route_limit", SourceLimit: "source_limit", NoDescriptor: "no_descriptor", NoSource: "no_source", Evicted: "evicted",
 	Drained: "drained", IOError: "io_error",
 }
 
@@ -40,6 +46,15 @@ func (r Reason) String() string {
 		return reasonNames[r]
 	}
 	return "unknown"
+}
+
+// HasErrno reports whether a reason leaves open which error it was, so that the log names it.
+func (r Reason) HasErrno() bool {
+	switch r {
+	case ConnectError, ClientTimeout, UpstreamTimeout, IOError:
+		return true
+	}
+	return false
 }
 
 // Drop says why a single UDP datagram was not forwarded.

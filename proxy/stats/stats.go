@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"anyport/proxy/limit"
 )
 
 // Shard is one worker's counters for one route and protocol. Only that worker adds to it; anyone may read. The number
@@ -26,9 +28,10 @@ type Shard struct {
 
 // Route is the counters of one route, which outlive a reload as long as the route keeps its name.
 type Route struct {
-	Name string
-	TCP  []Shard // one a worker
-	UDP  []Shard // one a worker
+	Name    string
+	TCP     []Shard    // one a worker
+	UDP     []Shard    // one a worker
+	OpenTCP limit.Gate // connections that are open now, but for those that were refused
 }
 
 // Drops is one worker's count of datagrams that were not forwarded.

@@ -132,6 +132,10 @@ func (w *worker) serve(fd int, client sock.Addr) {
 	case w.door.late(&w.clock):
 		w.end(c, stats.Drained)
 	default:
+		if why, admitted := w.enter(c, ref); !admitted {
+			w.end(c, why)
+			return
+		}
 		c.choice = ref.route.Upstreams.Start(c.client.AddrPort(), c.dst.AddrPort())
 		w.dial(c)
 	}

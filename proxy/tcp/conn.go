@@ -73,6 +73,7 @@ type conn struct {
 	reason     stats.Reason // of the last attempt to connect
 	headerSent uint8        // bytes of the PROXY header that the upstream's socket has taken
 	headerDue  bool         // more of them have to go
+	counted    bool         // in the route's and the source's limits
 	stalls     uint8        // how often in a row a reset has found its data no further
 	resetMark  uint64       // how far it was
 }

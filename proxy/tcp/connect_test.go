@@ -233,23 +233,6 @@ func TestNoRoute(t *testing.T) {
 	}
 }
 
-func TestMaxConnections(t *testing.T) {
-	up := newServer(t, v4.upstream)
-	r := newRig(t, v4, setup{upstreams: addrs(up), options: func(o *Options) { o.MaxConnections = 2 }})
-	first, second := r.dial(), r.dial()
-	up.accept()
-	up.accept()
-	r.dialReset()
-	r.awaitEnded(stats.Limit, 1)
-	first.rst()
-	r.awaitEnded(stats.ClientReset, 1)
-	third := r.dial()
-	third.send(some)
-	up.accept().expect(some)
-	second.rst()
-	r.awaitEnded(stats.ClientReset, 2)
-}
-
 // A connection keeps the route that it began with.
 func TestReloadKeepsConnections(t *testing.T) {
 	up, other := newServer(t, v4.upstream), newServer(t, v4.spare)

@@ -22,6 +22,7 @@ func (w *worker) end(c *conn, why stats.Reason) {
 		w.pipes.put(c.legs[s].pipe)
 		closeSocket(c.legs[s].fd, why)
 	}
+	w.leave(c, ref)
 	w.routes.release(c.route)
 	w.slab.put(c)
 	w.load.Add(-1)
@@ -61,7 +62,7 @@ func (w *worker) logEnd(c *conn, ref *routeRef, why stats.Reason) {
 	if c.attempt > 0 {
 		w.record.Upstream = c.upstream.AddrPort()
 	}
-	if why == stats.ConnectError || why == stats.IOError {
+	if why.HasErrno() {
 		w.record.Errno = syscall.Errno(c.errno)
 	}
 	w.engine.options.AccessLog.Log(&w.record)

@@ -40,6 +40,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"anyport/proxy/limit"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
@@ -53,6 +54,7 @@ type Options struct {
 	Stats          *stats.Registry  // made for at least as many workers
 	AccessLog      *stats.AccessLog // nil: none
 	MaxConnections int              // at once; 0: no limit
+	Sources        *limit.Sources   // counts each source's connections; nil: no limit
 	Logger         *slog.Logger     // nil: none
 }
 

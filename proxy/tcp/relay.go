@@ -3,6 +3,7 @@ package tcp
 import (
 	"golang.org/x/sys/unix"
 
+	"anyport/proxy/route"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
 )
@@ -16,8 +17,19 @@ func (w *worker) begin(c *conn) {
 	c.legs[client].flags |= readable // most clients have sent something by now
 	c.active = w.clock.tick()
 	w.timers.stop(c)
-	if ref.idle != 0 {
-		w.timers.start(c, c.active+ref.idle)
+	w.awaitSilence(c)
+	guard(c, ref.route)
+}
+
+// guard tells the kernel when to give up the peers of c.
+func guard(c *conn, rt *route.Route) {
+	for _, l := range c.legs {
+		if rt.UserTimeout != 0 {
+			sock.SetUserTimeout(int(l.fd), rt.UserTimeout)
+		}
+		if rt.Keepalive != 0 {
+			sock.SetKeepalive(int(l.fd), rt.Keepalive)
+		}
 	}
 }
 
@@ -115,6 +127,7 @@ func (w *worker) finish(c *conn, s side) {
 		sock.ShutdownWrite(int(to.fd))
 		to.flags |= finSent
 		c.active = w.clock.tick()
+		w.awaitSilence(c)
 	}
 	if c.failed == failureOf(s) {
 		w.passReset(c)

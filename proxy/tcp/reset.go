@@ -83,12 +83,12 @@ func (w *worker) followReset(c *conn) {
 func (c *conn) lostReason() stats.Reason {
 	s := c.lostSide()
 	c.learn(sock.TakeError(int(c.legs[s].fd)))
-	switch errno := syscall.Errno(c.errno); {
-	case errno != 0 && errno != unix.ECONNRESET && errno != unix.EPIPE:
-		return stats.IOError
-	case s == client:
-		return stats.ClientReset
+	switch syscall.Errno(c.errno) {
+	case 0, unix.ECONNRESET, unix.EPIPE:
+		return [...]stats.Reason{stats.ClientReset, stats.UpstreamReset}[s]
+	case unix.ETIMEDOUT, unix.EHOSTUNREACH, unix.ENETUNREACH: // the last two where a router has said why
+		return [...]stats.Reason{stats.ClientTimeout, stats.UpstreamTimeout}[s]
 	default:
-		return stats.UpstreamReset
+		return stats.IOError
 	}
 }

@@ -17,11 +17,12 @@ type routeRefs struct {
 
 // routeRef is what connections need of their route.
 type routeRef struct {
-	route   *route.Route // nil for what no route claims
-	shard   *stats.Shard
-	connect tick // connect timeout; 0: none
-	idle    tick // idle timeout; 0: none
-	held    int32
+	route     *route.Route // nil for what no route claims
+	shard     *stats.Shard
+	connect   tick // connect timeout; 0: none
+	idle      tick // idle timeout; 0: none
+	halfClose tick // half-close timeout; 0: none
+	held      int32
 }
 
 type routeNumber uint32
@@ -69,7 +70,7 @@ func (r *routeRefs) add(rt *route.Route) routeNumber {
 		r.refs = append(r.refs, routeRef{})
 	}
 	r.refs[n] = routeRef{route: rt, shard: &rt.Stats.TCP[r.worker], connect: ticks(rt.ConnectTimeout),
-		idle: ticks(rt.TCPIdle)}
+		idle: ticks(rt.TCPIdle), halfClose: ticks(rt.HalfClose)}
 	r.numbers[rt] = n
 	return n
 }

@@ -195,7 +195,7 @@ func TestPipeWithoutMemory(t *testing.T) {
 // Other errors than a RST have a reason of their own, and are named.
 func TestSocketError(t *testing.T) {
 	s := newStepped(t, route.Route{})
-	s.w.lost(s.c, upstream, unix.ETIMEDOUT)
+	s.w.lost(s.c, upstream, unix.EPROTO)
 	s.w.resume()
 	s.upstream.fin() // nothing was wrong with the socket: it has to end for the connection to
 	netlab.Eventually(t, "the connection has ended", func() bool {
@@ -204,7 +204,7 @@ func TestSocketError(t *testing.T) {
 		return s.engine.Active() == 0
 	})
 	s.client.expectRST()
-	if rec := s.records()[0]; rec.Reason != stats.IOError.String() || rec.Error != unix.ETIMEDOUT.Error() {
+	if rec := s.records()[0]; rec.Reason != stats.IOError.String() || rec.Error != unix.EPROTO.Error() {
 		t.Errorf("record: %+v", rec)
 	}
 }
