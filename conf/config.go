@@ -76,13 +76,15 @@ type Route struct {
 	Upstreams      []Upstream       // Steer only, in the order written
 	Balance        Balance
 	ProxyProtocol  ProxyProtocol
-	ConnectTimeout time.Duration // TCP; 0: the kernel's own limit
-	TCPIdle        time.Duration // 0: none
-	UDPIdle        time.Duration // 0: none
-	HalfClose      time.Duration // TCP; 0: none
-	UserTimeout    time.Duration // TCP; 0: the kernel's own limit
-	Keepalive      time.Duration // TCP; 0: none
-	MaxConnections int           // TCP connections at once; 0: no limit but the total
+	HeaderSenders  []netip.Prefix // TCP: whose connections begin with a PROXY header; none: nobody's
+	HeaderTimeout  time.Duration  // how long such a header may take; 0: no limit
+	ConnectTimeout time.Duration  // TCP; 0: the kernel's own limit
+	TCPIdle        time.Duration  // 0: none
+	UDPIdle        time.Duration  // 0: none
+	HalfClose      time.Duration  // TCP; 0: none
+	UserTimeout    time.Duration  // TCP; 0: the kernel's own limit
+	Keepalive      time.Duration  // TCP; 0: none
+	MaxConnections int            // TCP connections at once; 0: no limit but the total
 }
 
 // Balance says how a route spreads its connections and flows over its upstream addresses.

@@ -83,6 +83,8 @@ func wantDefault(path, name string) string {
 		return "Default: every served prefix."
 	case "route.from":
 		return "Default: every source."
+	case "route.accept_proxy_from":
+		return "Default: nobody's."
 	case "route.upstream":
 		return `Required unless action is "refuse" or "pass".`
 	case "route.idle_timeout":

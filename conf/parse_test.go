@@ -63,6 +63,7 @@ port = 54
 			Action:         rule.Steer,
 			Upstreams:      []Upstream{{Addr: netip.MustParseAddr("10.0.0.5")}},
 			Balance:        Maglev,
+			HeaderTimeout:  3 * time.Second,
 			ConnectTimeout: 3 * time.Second,
 			TCPIdle:        time.Hour,
 			UDPIdle:        time.Minute,
@@ -105,6 +106,8 @@ action = "proxy"
 upstream = ["10.0.0.5", "[2001:db8:2::7]:22", "ssh.example:+1000"]
 balance = "round_robin"
 proxy_protocol = "v1"
+accept_proxy_from = ["10.0.0.0/8", "2001:db8:5::/48"]
+proxy_header_timeout = "500ms"
 connect_timeout = "none"
 idle_timeout = "10m"
 half_close_timeout = "1m"
@@ -162,6 +165,8 @@ query_log = "1/1000"
 			},
 			Balance:        RoundRobin,
 			ProxyProtocol:  1,
+			HeaderSenders:  prefixes("10.0.0.0/8", "2001:db8:5::/48"),
+			HeaderTimeout:  500 * time.Millisecond,
 			TCPIdle:        10 * time.Minute,
 			UDPIdle:        10 * time.Minute,
 			HalfClose:      time.Minute,
@@ -170,7 +175,7 @@ query_log = "1/1000"
 			MaxConnections: 500,
 		}},
 		DNS: []DNS{{
-			Line:              37,
+			Line:              39,
 			Name:              "ns1",
 			Prefixes:          prefixes("198.18.16.53/32"),
 			Port:              5353,
@@ -264,9 +269,9 @@ func TestDemo(t *testing.T) {
 			t.Errorf("prefixes (-want +got):\n%s", diff)
 		}
 		want := Route{Line: 4, Name: "demo", Action: rule.Steer, Balance: Maglev, ProxyProtocol: 2,
-			Upstreams:      []Upstream{{Addr: upstream.Addr(), Port: upstream.Port()}},
-			ConnectTimeout: 3 * time.Second, TCPIdle: DefaultTCPIdle, UDPIdle: DefaultUDPIdle,
-			HalfClose: 5 * time.Minute}
+			Upstreams:     []Upstream{{Addr: upstream.Addr(), Port: upstream.Port()}},
+			HeaderTimeout: 3 * time.Second, ConnectTimeout: 3 * time.Second, TCPIdle: DefaultTCPIdle,
+			UDPIdle: DefaultUDPIdle, HalfClose: 5 * time.Minute}
 		if diff := cmp.Diff([]Route{want}, got.Routes, compareNetip); diff != "" {
 			t.Errorf("routes (-want +got):\n%s", diff)
 		}

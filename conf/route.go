@@ -18,6 +18,8 @@ var routeKeys = []key[Route]{
 	{"upstream", setUpstreams},
 	{"balance", single(func(r *Route) *Balance { return &r.Balance }, parseBalance)},
 	{"proxy_protocol", single(func(r *Route) *ProxyProtocol { return &r.ProxyProtocol }, parseProxyProtocol)},
+	{"accept_proxy_from", filled(func(r *Route) *[]netip.Prefix { return &r.HeaderSenders }, parsePrefix, leaveOutSenders)},
+	{"proxy_header_timeout", single(func(r *Route) *time.Duration { return &r.HeaderTimeout }, parseTimeout)},
 	{"connect_timeout", single(func(r *Route) *time.Duration { return &r.ConnectTimeout }, parseTimeout)},
 	{"idle_timeout", setIdle},
 	{"half_close_timeout", single(func(r *Route) *time.Duration { return &r.HalfClose }, parseTimeout)},
@@ -28,8 +30,9 @@ var routeKeys = []key[Route]{
 }
 
 const (
-	leaveOutPrefix = "leave the key out for every served prefix"
-	nameUpstream   = `name at least one, as in upstream = ["10.0.0.5"]`
+	leaveOutPrefix  = "leave the key out for every served prefix"
+	leaveOutSenders = "leave the key out if nobody sends one"
+	nameUpstream    = `name at least one, as in upstream = ["10.0.0.5"]`
 )
 
 var (

@@ -7,7 +7,8 @@ import (
 )
 
 // tcpKeys are the keys of a route that say nothing about UDP.
-var tcpKeys = []string{"connect_timeout", "half_close_timeout", "tcp_user_timeout", "tcp_keepalive", "max_connections"}
+var tcpKeys = []string{"accept_proxy_from", "proxy_header_timeout", "connect_timeout", "half_close_timeout",
+	"tcp_user_timeout", "tcp_keepalive", "max_connections"}
 
 // checkAction holds a route's action against the keys that only proxying uses.
 func (d *decoder) checkAction(r Route, got reading) {
@@ -22,6 +23,8 @@ func (d *decoder) checkAction(r Route, got reading) {
 		d.warnUnused(got, "a route that does not proxy", tcpKeys...)
 	case r.Protocol == rule.UDP:
 		d.warnUnused(got, "a UDP route", tcpKeys...)
+	case !got.given("accept_proxy_from"):
+		d.warnUnused(got, "a route without accept_proxy_from", "proxy_header_timeout")
 	}
 }
 

@@ -3,6 +3,9 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"net/netip"
+
+	"github.com/gaissmai/bart"
 
 	"anyport/conf"
 	"anyport/conf/rule"
@@ -82,6 +85,8 @@ func (s *Server) newRoute(r *conf.Route, known []upstream.Endpoint) *route.Route
 		Name:           r.Name,
 		Upstreams:      group,
 		ProxyProtocol:  r.ProxyProtocol,
+		HeaderSenders:  prefixSet(r.HeaderSenders),
+		HeaderTimeout:  r.HeaderTimeout,
 		ConnectTimeout: r.ConnectTimeout,
 		TCPIdle:        r.TCPIdle,
 		UDPIdle:        r.UDPIdle,
@@ -91,6 +96,18 @@ func (s *Server) newRoute(r *conf.Route, known []upstream.Endpoint) *route.Route
 		MaxConnections: r.MaxConnections,
 		Stats:          s.registry.Route(r.Name),
 	}
+}
+
+// prefixSet returns a set for look-ups, or nil for none.
+func prefixSet(prefixes []netip.Prefix) *bart.Lite {
+	if len(prefixes) == 0 {
+		return nil
+	}
+	set := new(bart.Lite)
+	for _, p := range prefixes {
+		set.Insert(p)
+	}
+	return set
 }
 
 // Apply puts g in force: its table replaces the one in user space, then the one in the kernel. If a step fails, the

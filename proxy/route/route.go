@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gaissmai/bart"
+
 	"anyport/conf"
 	"anyport/conf/rule"
 	"anyport/proxy/stats"
@@ -20,6 +22,8 @@ type Route struct {
 	Name           string
 	Upstreams      *upstream.Group
 	ProxyProtocol  conf.ProxyProtocol
+	HeaderSenders  *bart.Lite    // whose connections begin with a PROXY header; nil: nobody's
+	HeaderTimeout  time.Duration // 0: none
 	ConnectTimeout time.Duration // 0: the kernel's own limit
 	TCPIdle        time.Duration // 0: none
 	UDPIdle        time.Duration // 0: none
@@ -28,6 +32,11 @@ type Route struct {
 	Keepalive      time.Duration // TCP: see sock.SetKeepalive; 0: none
 	MaxConnections int           // TCP, at once; 0: no limit
 	Stats          *stats.Route
+}
+
+// TakesHeader reports whether a TCP connection from this sender must begin with a PROXY header.
+func (r *Route) TakesHeader(from netip.Addr) bool {
+	return r.HeaderSenders != nil && r.HeaderSenders.Contains(from)
 }
 
 // Table is the routes of one generation. The zero value claims nothing.

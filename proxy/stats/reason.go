@@ -18,6 +18,8 @@ const (
 	UpstreamTimeout                  // TCP: the upstream no longer answers
 	NoRoute                          // no route of this or the previous generation claims the destination
 	NoUpstream                       // the route's upstream names have not resolved yet
+	ProxyHeaderInvalid               // TCP: a listed sender's PROXY header is none, or has not been sent whole
+	ProxyHeaderTimeout               // TCP: a listed sender's PROXY header is not there after proxy_header_timeout
 	Loop                             // the upstream's address leads back into our own prefixes
 	Limit                            // max_connections or max_flows is reached
 	RouteLimit                       // TCP: the route's max_connections is reached
@@ -35,8 +37,11 @@ var reasonNames = [NumReasons]string{
 	ConnectRefused: "connect_refused", ConnectTimeout: "connect_timeout",
 	ConnectUnreachable: "connect_unreachable", ConnectError: "connect_error",
 	IdleTimeout: "idle_timeout", HalfCloseTimeout: "half_close_timeout",
-	ClientTimeout: "client_timeout", UpstreamTimeout: "upstream_timeout", NoRoute: "no_route", NoUpstream: "no_upstream", Loop: "loop",
-	Limit: "limit", RouteLimit: "route_limit", SourceLimit: "source_limit", NoDescriptor: "no_descriptor", NoSource: "no_source", Evicted: "evicted",
+	ClientTimeout: "client_timeout", UpstreamTimeout: "upstream_timeout",
+	NoRoute: "no_route", NoUpstream: "no_upstream",
+	ProxyHeaderInvalid: "proxy_header_invalid", ProxyHeaderTimeout: "proxy_header_timeout", Loop: "loop",
+	Limit: "limit", RouteLimit: "route_limit", SourceLimit: "source_limit",
+	NoDescriptor: "no_descriptor", NoSource: "no_source", Evicted: "evicted",
 	Drained: "drained", IOError: "io_error",
 }
 

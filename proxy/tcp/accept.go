@@ -131,14 +131,23 @@ func (w *worker) serve(fd int, client sock.Addr) {
 		w.end(c, stats.NoRoute)
 	case w.door.late(&w.clock):
 		w.end(c, stats.Drained)
+	case ref.route.TakesHeader(c.client.AddrPort().Addr()):
+		w.expectHeader(c)
 	default:
-		if why, admitted := w.enter(c, ref); !admitted {
-			w.end(c, why)
-			return
-		}
-		c.choice = ref.route.Upstreams.Start(c.client.AddrPort(), c.dst.AddrPort())
-		w.dial(c)
+		w.choose(c)
 	}
+}
+
+// choose picks an upstream for c, unless a limit keeps it out, and starts to connect.
+func (w *worker) choose(c *conn) {
+	ref := w.routes.at(c.route)
+	if why, admitted := w.enter(c, ref); !admitted {
+		w.end(c, why)
+		return
+	}
+	c.state = connecting
+	c.choice = ref.route.Upstreams.Start(c.client.AddrPort(), c.dst.AddrPort())
+	w.dial(c)
 }
 
 // refuse resets a client.

@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"anyport/conf"
+	"anyport/proxy/route"
 	"anyport/proxy/sock"
 )
 
@@ -16,19 +18,32 @@ func TestNoAllocation(t *testing.T) {
 	for _, f := range []family{v4, v6} {
 		t.Run(f.name, func(t *testing.T) {
 			need(t, f)
-			testNoAllocation(t, f)
+			testNoAllocation(t, f, introduction{})
+		})
+		t.Run(f.name+", PROXY headers", func(t *testing.T) {
+			need(t, f)
+			in := appendHeader(nil, conf.ProxyV1, addr("[2001:db8::1]:56324"), addr("[2001:db8::2]:443"))
+			testNoAllocation(t, f, introduction{header: in, upstream: headerV2 + sizeTCP6,
+				route: route.Route{HeaderSenders: everybody, ProxyProtocol: conf.ProxyV2}})
 		})
 	}
 }
 
-func testNoAllocation(t *testing.T, f family) {
+// introduction is what goes ahead of the data.
+type introduction struct {
+	route    route.Route
+	header   []byte // from the client
+	upstream int    // bytes to the upstream
+}
+
+func testNoAllocation(t *testing.T, f family, intro introduction) {
 	up, err := sock.ListenTCP(netip.AddrPortFrom(f.upstream, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { up.Close() })
 	at, _ := sock.LocalAddress(up.FD())
-	r := newRig(t, f, setup{upstreams: []netip.AddrPort{at.AddrPort()}, noLog: true})
+	r := newRig(t, f, setup{route: intro.route, upstreams: []netip.AddrPort{at.AddrPort()}, noLog: true})
 	dialled := sock.AddrFrom(r.addr)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -38,12 +53,12 @@ func testNoAllocation(t *testing.T, f family) {
 	buf := make([]byte, 1<<20)
 	const warmUp, runs = 100, 400
 	for range warmUp {
-		rawExchange(t, dialled, up.FD(), buf)
+		rawExchange(t, dialled, up.FD(), buf, intro)
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	for range runs {
-		rawExchange(t, dialled, up.FD(), buf)
+		rawExchange(t, dialled, up.FD(), buf, intro)
 	}
 	runtime.ReadMemStats(&after)
 	// The runtime allocates a little on its own; one object per connection would be 400, one per message 5200.
@@ -53,13 +68,15 @@ func testNoAllocation(t *testing.T, f family) {
 }
 
 // rawExchange makes a connection that carries six small messages each way and a large one, allocating nothing itself.
-func rawExchange(t *testing.T, dialled sock.Addr, upstream int, buf []byte) {
+func rawExchange(t *testing.T, dialled sock.Addr, upstream int, buf []byte, intro introduction) {
 	client, errno := sock.Connect(dialled)
 	if errno != 0 && errno != unix.EINPROGRESS {
 		t.Fatal(errno)
 	}
+	rawSend(t, client, intro.header)
 	rawSend(t, client, buf[:64])
 	server := rawAccept(t, upstream)
+	rawReceive(t, server, buf[:intro.upstream])
 	for range 6 {
 		rawReceive(t, server, buf[:64])
 		rawSend(t, server, buf[:64])

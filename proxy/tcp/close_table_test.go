@@ -210,17 +210,25 @@ func TestCloses(t *testing.T) {
 		t.Run(path.name, func(t *testing.T) {
 			need(t, path.client, path.upstream)
 			for _, c := range endings {
-				t.Run(c.name, func(t *testing.T) { testClose(t, path.client, path.upstream, c) })
+				t.Run(c.name, func(t *testing.T) { testClose(t, path.client, path.upstream, c, false) })
+				t.Run(c.name+", behind a PROXY header", func(t *testing.T) { testClose(t, path.client, path.upstream, c, true) })
 			}
 		})
 	}
 }
 
-func testClose(t *testing.T, from, to family, c ending) {
+func testClose(t *testing.T, from, to family, c ending, behind bool) {
 	up := newServer(t, to.upstream)
-	r := newRig(t, from, setup{route: c.route, upstreams: addrs(up)})
+	rt := c.route
+	if behind {
+		rt.HeaderSenders = everybody
+	}
+	r := newRig(t, from, setup{route: rt, upstreams: addrs(up)})
 	client := r.dial()
-	dialled := client.LocalAddr()
+	dialled := client.LocalAddr().String()
+	if behind {
+		dialled = client.introduce()
+	}
 	upstream := up.accept()
 	c.script(client, upstream)
 	r.awaitEnded(c.reason, 1)
@@ -236,7 +244,7 @@ func testClose(t *testing.T, from, to family, c ending) {
 		t.Errorf("ended for %s %s, want %s", rec.Reason, rec.Error, c.reason)
 	case rec.BytesIn < in || rec.BytesOut < out || rec.BytesIn > in && c.reason != stats.UpstreamTimeout:
 		t.Errorf("log has %d bytes in and %d out, %d and %d arrived", rec.BytesIn, rec.BytesOut, in, out)
-	case rec.Route != "test" || rec.Client.String() != dialled.String() || rec.Destination != r.addr ||
+	case rec.Route != "test" || rec.Client.String() != dialled || rec.Destination != r.addr ||
 		rec.Upstream == nil || *rec.Upstream != up.addr:
 		t.Errorf("record of other addresses: %+v", rec)
 	case rec.Connect <= 0 || rec.Duration < rec.Connect:

@@ -20,7 +20,8 @@ type state uint8
 
 const (
 	free       state = iota
-	connecting       // the client is accepted, an upstream is being dialled
+	greeting         // the client is accepted and must send a PROXY header
+	connecting       // an upstream is being dialled
 	relaying         // data moves both ways
 )
 
@@ -66,7 +67,7 @@ type conn struct {
 	errno       uint16 // of the socket that failed
 	timer       timer
 	active      tick // when bytes last moved
-	deadline    tick // of the connect, or when a reset is looked at next
+	deadline    tick // of the PROXY header or the connect, or when a reset is looked at next
 
 	state      state
 	failed     failure

@@ -45,7 +45,7 @@ func TestUserTimeout(t *testing.T) {
 		for _, c := range deadEndings {
 			t.Run(path.name+"/"+c.name, func(t *testing.T) {
 				need(t, path.client, path.upstream)
-				testClose(t, path.client, path.upstream, c)
+				testClose(t, path.client, path.upstream, c, false)
 			})
 		}
 	}

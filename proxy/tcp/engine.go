@@ -5,10 +5,11 @@
 //
 // Each worker is an event loop on a thread of its own, with an epoll set, a slab of connections and a 64 KiB buffer.
 // All share the listener; the kernel wakes one for each arrival (EPOLLEXCLUSIVE), which hands the connection to another
-// worker if that one clearly has fewer. The original destination is the accepted socket's own address. The route names
-// the upstream; a non-blocking connect is started, and further endpoints are tried as long as connecting fails. Until
-// it succeeds the client's socket is left alone: what the client sends waits in the kernel, and that it has gone away
-// is noticed when the connect ends. Then a PROXY header goes out if the route wants one, and data moves both ways.
+// worker if that one clearly has fewer. The original destination is the accepted socket's own address. A sender that the
+// route lists has to begin with a PROXY header, which names the client. The route names the upstream; a non-blocking
+// connect is started, and further endpoints are tried as long as connecting fails. Until it succeeds the client's socket
+// is left alone: what the client sends waits in the kernel, and that it has gone away is noticed when the connect ends.
+// Then a PROXY header goes out if the route wants one, and data moves both ways.
 //
 // # How data moves
 //

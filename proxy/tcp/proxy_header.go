@@ -1,25 +1,21 @@
 package tcp
 
 import (
-	"net"
+	"encoding/binary"
+	"net/netip"
+	"strconv"
 
-	"github.com/pires/go-proxyproto"
 	"golang.org/x/sys/unix"
 
 	"anyport/conf"
 	"anyport/proxy/sock"
-	"anyport/proxy/stats"
 )
 
 // sendHeader sends the PROXY protocol header, or the rest of it, ahead of everything the client has sent, and reports
-// whether the upstream's socket has taken it all. It is encoded again for each part: no connection has room for it.
+// whether the upstream's socket has taken it all. It is encoded again for each part: no connection has room for it. The
+// worker's buffer has: nothing is in it between two reads.
 func (w *worker) sendHeader(c *conn) bool {
-	header, err := encodeHeader(w.routes.at(c.route).route.ProxyProtocol, c.client, c.dst)
-	if err != nil {
-		w.log.Error("encode PROXY header", "client", c.client.AddrPort(), "destination", c.dst.AddrPort(), "error", err)
-		w.end(c, stats.IOError)
-		return false
-	}
+	header := appendHeader(w.buf[:0], w.routes.at(c.route).route.ProxyProtocol, c.client, c.dst)
 	for int(c.headerSent) < len(header) {
 		n, errno := sock.Send(int(c.legs[upstream].fd), header[c.headerSent:])
 		switch {
@@ -36,22 +32,46 @@ func (w *worker) sendHeader(c *conn) bool {
 	return true
 }
 
-// encodeHeader returns the header that tells an upstream who the client is and what it dialled (the PROXY protocol,
-// sections 2.1 and 2.2). Both addresses are of one family. It has at most 107 bytes.
-func encodeHeader(version conf.ProxyProtocol, client, dst sock.Addr) ([]byte, error) {
-	transport := proxyproto.TCPv6
-	if client.Is4() {
-		transport = proxyproto.TCPv4
+// appendHeader appends the header that tells an upstream who the client is and what it dialled (the PROXY protocol,
+// sections 2.1 and 2.2): at most 107 bytes. A header has addresses of one family. If only one of the two is an IPv4
+// address, as when a PROXY header has named a client of the other family, it is written IPv4-mapped
+// (::ffff:192.0.2.1, RFC 4291 section 2.5.5.2) in a header for IPv6.
+func appendHeader(b []byte, version conf.ProxyProtocol, client, dst sock.Addr) []byte {
+	is4 := client.Is4() && dst.Is4()
+	if version == conf.ProxyV1 {
+		return appendV1(b, is4, client.AddrPort(), dst.AddrPort())
 	}
-	if version == conf.ProxyV2First { // on a connection there is only one
-		version = conf.ProxyV2
+	return appendV2(b, is4, client.AddrPort(), dst.AddrPort())
+}
+
+func appendV1(b []byte, is4 bool, client, dst netip.AddrPort) []byte {
+	b = append(b, signatureV1...)
+	if is4 {
+		b = append(b, "TCP4 "...)
+	} else {
+		b = append(b, "TCP6 "...)
 	}
-	header := proxyproto.Header{
-		Version:           byte(version),
-		Command:           proxyproto.PROXY,
-		TransportProtocol: transport,
-		SourceAddr:        net.TCPAddrFromAddrPort(client.AddrPort()),
-		DestinationAddr:   net.TCPAddrFromAddrPort(dst.AddrPort()),
+	for _, a := range [...]netip.Addr{client.Addr(), dst.Addr()} {
+		if !is4 {
+			a = netip.AddrFrom16(a.As16())
+		}
+		b = append(a.AppendTo(b), ' ')
 	}
-	return header.Format()
+	b = append(strconv.AppendUint(b, uint64(client.Port()), 10), ' ')
+	return append(strconv.AppendUint(b, uint64(dst.Port()), 10), '\r', '\n')
+}
+
+func appendV2(b []byte, is4 bool, client, dst netip.AddrPort) []byte {
+	b = append(b, signatureV2...)
+	if is4 {
+		b = append(b, commandProxy, transportTCP4, 0, sizeTCP4)
+		src4, dst4 := client.Addr().As4(), dst.Addr().As4()
+		b = append(append(b, src4[:]...), dst4[:]...)
+	} else {
+		b = append(b, commandProxy, transportTCP6, 0, sizeTCP6)
+		src6, dst6 := client.Addr().As16(), dst.Addr().As16()
+		b = append(append(b, src6[:]...), dst6[:]...)
+	}
+	b = binary.BigEndian.AppendUint16(b, client.Port())
+	return binary.BigEndian.AppendUint16(b, dst.Port())
 }

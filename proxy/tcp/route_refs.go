@@ -22,6 +22,7 @@ type routeRef struct {
 	connect   tick // connect timeout; 0: none
 	idle      tick // idle timeout; 0: none
 	halfClose tick // half-close timeout; 0: none
+	header    tick // PROXY header timeout; 0: none
 	held      int32
 }
 
@@ -70,7 +71,7 @@ func (r *routeRefs) add(rt *route.Route) routeNumber {
 		r.refs = append(r.refs, routeRef{})
 	}
 	r.refs[n] = routeRef{route: rt, shard: &rt.Stats.TCP[r.worker], connect: ticks(rt.ConnectTimeout),
-		idle: ticks(rt.TCPIdle), halfClose: ticks(rt.HalfClose)}
+		idle: ticks(rt.TCPIdle), halfClose: ticks(rt.HalfClose), header: ticks(rt.HeaderTimeout)}
 	r.numbers[rt] = n
 	return n
 }

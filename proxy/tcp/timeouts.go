@@ -17,6 +17,8 @@ func (w *worker) expire(c *conn) {
 		w.timers.start(c, due)
 	case w.idles(c):
 		w.end(c, why)
+	case c.state == greeting:
+		w.end(c, stats.ProxyHeaderTimeout)
 	case c.state == connecting:
 		w.retry(c, unix.ETIMEDOUT)
 	default:

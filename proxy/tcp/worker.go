@@ -139,6 +139,8 @@ func (w *worker) dispatch(key uint64, events uint32) {
 	c, s := w.slab.find(key)
 	switch {
 	case c == nil: // it ended earlier in this batch
+	case c.state == greeting:
+		w.greeted(c, events)
 	case c.state == connecting:
 		w.connected(c, events)
 	default:
