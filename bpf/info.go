@@ -19,25 +19,34 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("info: ")
-	spec, err := bpf.LoadSteer()
+	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(out, "PROGRAM\tTYPE\tINSTRUCTIONS\tVERIFIED\tSTACK\tJITED\tTAG")
+	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadSteer, bpf.LoadOffload} {
+		if err := describeObject(out, load); err != nil {
+			log.Fatal(err)
+		}
+	}
+	out.Flush()
+}
+
+func describeObject(out *tabwriter.Writer, load func() (*ebpf.CollectionSpec, error)) error {
+	spec, err := load()
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 		Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats},
 	})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer coll.Close()
-	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(out, "PROGRAM\tTYPE\tINSTRUCTIONS\tVERIFIED\tSTACK\tJITED\tTAG")
 	for name, p := range coll.Programs {
 		if err := describe(out, name, p); err != nil {
-			log.Fatal(err)
+			return err
 		}
 	}
-	out.Flush()
+	return nil
 }
 
 // stackDepth is what the verifier says at the end of its log, in bytes for each function.

@@ -12,8 +12,29 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// objects are the committed objects, of both byte orders.
-var objects = []string{"steer_bpfel.o", "steer_bpfeb.o"}
+// object is one of our programs with its maps, committed for both byte orders.
+type object struct {
+	name    string
+	program string
+	attach  ebpf.AttachType
+	schema  uint64
+	mirrors map[string]any // the Go types that stand for C types
+}
+
+var objects = []object{
+	{"steer", SteerProgAnyportSteer, ebpf.AttachSkLookup, uint64(SteerSchemaSCHEMA), map[string]any{
+		"action": SteerAction{}, "counter": SteerCounter{}, "dst4_key": SteerDst4Key{}, "dst6_key": SteerDst6Key{},
+		"interval": SteerInterval{}, "list": SteerList{}, "meta": SteerMeta{}, "node": SteerNode{}, "row": SteerRow{},
+		"rule": SteerRule{}, "sample": SteerSample{}, "src4_key": SteerSrc4Key{}, "src6_key": SteerSrc6Key{},
+	}},
+	{"offload", OffloadProgAnyportOffload, ebpf.AttachTCXIngress, uint64(OffloadSchemaSCHEMA), map[string]any{
+		"client_key": OffloadClientKey{}, "flow": OffloadFlow{}, "ip_address": OffloadIpAddress{}, "meta": OffloadMeta{},
+		"nat_key": OffloadNatKey{}, "route": OffloadRoute{},
+	}},
+}
+
+// files returns the object of little-endian and that of big-endian machines.
+func (o object) files() []string { return []string{o.name + "_bpfel.o", o.name + "_bpfeb.o"} }
 
 func load(t *testing.T, object string) *ebpf.CollectionSpec {
 	t.Helper()
@@ -24,24 +45,19 @@ func load(t *testing.T, object string) *ebpf.CollectionSpec {
 	return spec
 }
 
-// mirrors are the Go types that stand for C types.
-var mirrors = map[string]any{
-	"action": SteerAction{}, "counter": SteerCounter{}, "dst4_key": SteerDst4Key{}, "dst6_key": SteerDst6Key{},
-	"interval": SteerInterval{}, "list": SteerList{}, "meta": SteerMeta{}, "node": SteerNode{}, "row": SteerRow{},
-	"rule": SteerRule{}, "sample": SteerSample{}, "src4_key": SteerSrc4Key{}, "src6_key": SteerSrc6Key{},
-}
-
 // TestMirrors checks that each Go type has the size and the field offsets of its C type, and no implicit padding:
 // without that cilium/ebpf copies it as it is.
 func TestMirrors(t *testing.T) {
-	for _, object := range objects {
-		types := load(t, object).Types
-		for name, mirror := range mirrors {
-			var c *btf.Struct
-			if err := types.TypeByName(name, &c); err != nil {
-				t.Fatalf("%s: %v", object, err)
+	for _, o := range objects {
+		for _, file := range o.files() {
+			types := load(t, file).Types
+			for name, mirror := range o.mirrors {
+				var c *btf.Struct
+				if err := types.TypeByName(name, &c); err != nil {
+					t.Fatalf("%s: %v", file, err)
+				}
+				compare(t, file, c, reflect.TypeOf(mirror))
 			}
-			compare(t, object, c, reflect.TypeOf(mirror))
 		}
 	}
 }
@@ -100,33 +116,38 @@ type mapLayout struct {
 }
 
 // TestSchema compares the layout with the one that is noted for the schema number. Whoever changes the layout of
-// something pinned raises SCHEMA in shared.h, and then notes the new layout: UPDATE=1 go test ./bpf
+// something pinned raises SCHEMA in shared.h or flows.h, and then notes the new layout: UPDATE=1 go test ./bpf
 func TestSchema(t *testing.T) {
-	const noted = "testdata/schema.json"
-	for _, object := range objects {
-		got := layoutOf(t, load(t, object))
-		text, err := json.MarshalIndent(got, "", "\t")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if os.Getenv("UPDATE") != "" {
-			if err := os.WriteFile(noted, append(text, '\n'), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(noted)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), string(text)+"\n"); diff != "" {
-			t.Errorf("%s: the layout is not that of schema %d:\n%s", object, SteerSchemaSCHEMA, diff)
+	for _, o := range objects {
+		for _, file := range o.files() {
+			checkSchema(t, o, file)
 		}
 	}
 }
 
-func layoutOf(t *testing.T, spec *ebpf.CollectionSpec) layout {
+func checkSchema(t *testing.T, o object, file string) {
 	t.Helper()
-	l := layout{Schema: uint64(SteerSchemaSCHEMA), Maps: make(map[string]mapLayout), Types: make(map[string][]string)}
+	noted := "testdata/" + o.name + ".json"
+	text, err := json.MarshalIndent(layoutOf(o.schema, load(t, file)), "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(noted, append(text, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(noted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(text)+"\n"); diff != "" {
+		t.Errorf("%s: the layout is not that of schema %d:\n%s", file, o.schema, diff)
+	}
+}
+
+func layoutOf(schema uint64, spec *ebpf.CollectionSpec) layout {
+	l := layout{Schema: schema, Maps: make(map[string]mapLayout), Types: make(map[string][]string)}
 	for name, m := range spec.Maps {
 		if strings.HasPrefix(name, ".") {
 			continue
@@ -171,15 +192,16 @@ func typeName(typ btf.Type) string {
 
 // TestBothByteOrders checks that the two objects hold the same program, less the byte order.
 func TestBothByteOrders(t *testing.T) {
-	little, big := load(t, objects[0]), load(t, objects[1])
-	if n, m := len(little.Programs), len(big.Programs); n != 1 || m != 1 {
-		t.Fatalf("%d and %d programs", n, m)
-	}
-	name := SteerProgAnyportSteer
-	if little.Programs[name].License != "Dual BSD/GPL" || little.Programs[name].AttachType != ebpf.AttachSkLookup {
-		t.Errorf("program is %+v", little.Programs[name])
-	}
-	if n, m := len(little.Maps), len(big.Maps); n != m {
-		t.Errorf("%d and %d maps", n, m)
+	for _, o := range objects {
+		little, big := load(t, o.files()[0]), load(t, o.files()[1])
+		if n, m := len(little.Programs), len(big.Programs); n != 1 || m != 1 {
+			t.Fatalf("%d and %d programs", n, m)
+		}
+		if p := little.Programs[o.program]; p.License != "Dual BSD/GPL" || p.AttachType != o.attach {
+			t.Errorf("program is %+v", p)
+		}
+		if n, m := len(little.Maps), len(big.Maps); n != m {
+			t.Errorf("%d and %d maps", n, m)
+		}
 	}
 }

@@ -1,3 +1,33 @@
 // Package offload puts tc programs onto the devices of a network namespace, and keeps them there as devices come and
 // go: by tcx, or by the clsact qdisc where the kernel has no tcx ([Attach], [Links]).
+//
+// # Flows that the kernel forwards
+//
+// A [Forwarder] has a tcx program (bpf/offload.c) forward the UDP flows of a [Table], both ways, before netfilter and
+// routing: the program gives a packet the addresses of the flow's other side, mends the checksum, decrements the TTL and
+// sends it on along the route that the host itself would take. What it does not forward goes on to the sockets, so that
+// nothing is lost: fragments, IPv4 options, packets larger than the path's MTU, those whose TTL is at its end, those whose
+// way does not lead out of the host, and those of flows whose idle timeout has passed. Each is counted with its reason
+// ([Table.Outcomes]).
+//
+// Who forwards flows through sockets puts them into the table ([Table.Offer]) and takes them out ([Table.Withdraw]). The
+// counters lie in memory that the kernel shares, so that [Table.Usage] takes no system call.
+//
+// # What exists, and who owns it
+//
+// Maps, and the program's link on each device, are pinned in one directory. They belong to no process: flows go on when
+// the process is killed, and [Open] finds them again. Time runs on in the program: a flow that is idle for its timeout is
+// not forwarded any more, whether anybody takes it out or not.
+//
+//	flows               a row for each flow: addresses, route, counters, times
+//	by_client, by_nat   keys that lead to a row
+//	routes              the names of routes
+//	outcomes            what became of packets
+//	meta                the schema number, and the switch
+//	forward-ingress-N   the link on device N
+//
+// # When it is off
+//
+// Forwarded packets do not meet the host's packet filter or IPsec. A Forwarder looks for rules that they would have met
+// and is off while there are any, as it is where the kernel has no tcx; it says why.
 package offload

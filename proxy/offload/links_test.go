@@ -60,7 +60,7 @@ func knock(t *testing.T, ns *netlab.Namespace) {
 	}))
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func TestTakeOver(t *testing.T) {
 const loopback = 1
 
 // pinDir mounts a bpffs for the test, which Clsact does without.
-func pinDir(t *testing.T, way Way) string {
+func pinDir(t testing.TB, way Way) string {
 	t.Helper()
 	if way == Clsact {
 		return ""
