@@ -2,7 +2,9 @@ package bench
 
 // helpers are what anyport-bench runs itself as inside a lab, by the name that is its first argument. None is a suite's.
 var helpers = map[string]func(args []string) error{
-	stockDNS: serveStockDNS,
+	stockDNS:    serveStockDNS,
+	tcpUpstream: serveTCPUpstream,
+	copyProxy:   serveCopyProxy,
 }
 
 // Helper returns what a command line of anyport-bench runs that a suite has started; ok is false for one of a user.

@@ -88,9 +88,14 @@ func (b *steerBed) close() error {
 	return errors.Join(errs...)
 }
 
-// run runs a command in the server's namespace; what it says is in the error.
+// run runs a command in the server's namespace.
 func (b *steerBed) run(stdin string, name string, args ...string) error {
-	cmd := b.server.Command(name, args...)
+	return runIn(b.server, stdin, name, args...)
+}
+
+// runIn runs a command in a namespace; what it says is in the error.
+func runIn(ns *netlab.Namespace, stdin string, name string, args ...string) error {
+	cmd := ns.Command(name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("run %s %q: %w: %s", name, args, err, out)

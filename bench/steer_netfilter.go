@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"anyport/bench/netlab"
 )
 
 // The rule sets below are those of the kernel's Documentation/networking/tproxy.rst and of nft(8): a packet of a socket
@@ -16,21 +18,21 @@ const (
 	tproxyTable = "100"
 )
 
-// policyRouting makes marked packets local.
-func (b *steerBed) policyRouting() error {
+// policyRouting makes marked packets of one family local.
+func policyRouting(ns *netlab.Namespace, v6 bool) error {
 	family, everything := "-4", "0.0.0.0/0"
-	if b.family.served.Addr().Is6() {
+	if v6 {
 		family, everything = "-6", "::/0"
 	}
-	if err := b.run("", "ip", family, "rule", "add", "fwmark", tproxyMark, "lookup", tproxyTable); err != nil {
+	if err := runIn(ns, "", "ip", family, "rule", "add", "fwmark", tproxyMark, "lookup", tproxyTable); err != nil {
 		return err
 	}
-	return b.run("", "ip", family, "route", "add", "local", everything, "dev", "lo", "table", tproxyTable)
+	return runIn(ns, "", "ip", family, "route", "add", "local", everything, "dev", "lo", "table", tproxyTable)
 }
 
 // prepareTproxy opens transparent sockets and sets policy routing.
 func (b *steerBed) prepareTproxy(flows []flow) error {
-	if err := b.policyRouting(); err != nil {
+	if err := policyRouting(b.server, b.family.served.Addr().Is6()); err != nil {
 		return err
 	}
 	plan := socketPlan{home: b.wildcard(), transparent: true}

@@ -1,0 +1,97 @@
+package bench
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// tcpRate sends requests at a fixed rate, on connections in turn, and notes how long each answer took from the moment
+// at which its request was due: a client that waits for a slow answer before it asks again would not see the rest.
+type tcpRate struct {
+	tcpRequests
+	every time.Duration // from one request to the next
+	took  []time.Duration
+	due   []time.Time // by connection: of its request under way
+}
+
+func newTCPRate(to netip.AddrPort, connections int, perSecond int) *tcpRate {
+	l := &tcpRate{
+		tcpRequests: tcpRequests{to: to, connections: connections, answer: requestSize},
+		every:       time.Second / time.Duration(perSecond), due: make([]time.Time, connections),
+	}
+	return l
+}
+
+func (l *tcpRate) run(end time.Time) error {
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // 0 is the default again
+	l.answered = func(index int) { l.took = append(l.took, time.Since(l.due[index])) }
+	l.took = make([]time.Duration, 0, int(time.Until(end)/l.every)+1)
+	for next, i := time.Now(), 0; ; {
+		now := time.Now()
+		for ; !next.After(now) && next.Before(end); next = next.Add(l.every) {
+			i = l.send(i, next)
+		}
+		if !next.Before(end) && (l.underWay == 0 || now.After(end.Add(tcpPatience))) {
+			l.lost += l.underWay
+			return nil
+		}
+		if err := l.receive(next.Sub(now)); err != nil {
+			return err
+		}
+	}
+}
+
+// send asks on the next connection that is free and returns the one after it. A request that finds none is lost.
+func (l *tcpRate) send(i int, due time.Time) int {
+	for range l.conns {
+		index := i % len(l.conns)
+		i++
+		if c := &l.conns[index]; c.got == l.answer {
+			l.due[index] = due
+			l.ask(c)
+			return i
+		}
+	}
+	l.lost++
+	return i
+}
+
+func (l *tcpRate) receive(d time.Duration) error {
+	events, err := l.poller.waitExactly(max(d, time.Microsecond))
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		if e.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			l.read(int(e.Pad))
+		}
+	}
+	return nil
+}
+
+// waitExactly is wait to the nanosecond (epoll_pwait2(2), Linux 5.11).
+func (p *poller) waitExactly(d time.Duration) ([]unix.EpollEvent, error) {
+	ts := unix.NsecToTimespec(int64(d))
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.events[0])),
+		uintptr(len(p.events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	if errno != 0 && errno != unix.EINTR {
+		return nil, errno
+	}
+	if errno != 0 {
+		return nil, nil
+	}
+	return p.events[:n], nil
+}
+
+// percentile returns the smallest latency that a share of all is not above.
+func (l *tcpRate) percentile(share float64) time.Duration {
+	slices.Sort(l.took)
+	return l.took[min(int(share*float64(len(l.took))), len(l.took)-1)]
+}
