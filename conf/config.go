@@ -40,6 +40,7 @@ type Config struct {
 	SourceBits4     int            // addresses that agree in so many first bits are one source to every limit, IPv4
 	SourceBits6     int            // the same, IPv6
 	AccessLog       string         // a path, "-" for standard output, "" for none
+	LogProgress     time.Duration  // between two lines of what is open in the access log; 0: one at its end only
 	DrainTimeout    time.Duration  // how long SIGTERM waits for open connections; 0: no limit
 	ResolveInterval time.Duration  // between two look-ups of an upstream's DNS name; at least a second
 	Routes          []Route        // Routes[i] is rule i of RuleSet

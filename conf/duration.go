@@ -37,6 +37,10 @@ func parseUserTimeout(text string) (time.Duration, *finding) {
 	return parseOptional(text, minUserTimeout, maxUserTimeout)
 }
 
+func parseProgress(text string) (time.Duration, *finding) {
+	return parseOptional(text, time.Second, maxDuration)
+}
+
 // parseOptional reads a duration between two bounds, or "none" as 0.
 func parseOptional(text string, least, most time.Duration) (time.Duration, *finding) {
 	if text == "none" {

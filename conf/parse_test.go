@@ -93,6 +93,7 @@ max_flows = 2000
 source_prefix_ipv4 = 24
 source_prefix_ipv6 = 56
 access_log = "log/access.json"
+access_log_progress = "30m"
 drain_timeout = "none"
 resolve_interval = "5m"
 
@@ -149,9 +150,10 @@ query_log = "1/1000"
 		SourceBits4:     24,
 		SourceBits6:     56,
 		AccessLog:       "/etc/any*port/log/access.json",
+		LogProgress:     30 * time.Minute,
 		ResolveInterval: 5 * time.Minute,
 		Routes: []Route{{
-			Line:     19,
+			Line:     20,
 			Name:     "ssh",
 			Protocol: rule.TCP,
 			Prefixes: prefixes("198.18.1.0/24", "2001:db8:0:1::/64"),
@@ -175,7 +177,7 @@ query_log = "1/1000"
 			MaxConnections: 500,
 		}},
 		DNS: []DNS{{
-			Line:              39,
+			Line:              40,
 			Name:              "ns1",
 			Prefixes:          prefixes("198.18.16.53/32"),
 			Port:              5353,

@@ -25,6 +25,7 @@ var topKeys = []key[Config]{
 	{"source_prefix_ipv4", integer(func(c *Config) *int { return &c.SourceBits4 }, 0, 32)},
 	{"source_prefix_ipv6", integer(func(c *Config) *int { return &c.SourceBits6 }, 0, 128)},
 	{"access_log", single(func(c *Config) *string { return &c.AccessLog }, parseLog)},
+	{"access_log_progress", single(func(c *Config) *time.Duration { return &c.LogProgress }, parseProgress)},
 	{"drain_timeout", single(func(c *Config) *time.Duration { return &c.DrainTimeout }, parseTimeout)},
 	{"resolve_interval", single(func(c *Config) *time.Duration { return &c.ResolveInterval }, parseInterval)},
 }

@@ -116,7 +116,7 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 		return err
 	}
 	s.tcp, err = tcp.New(tcp.Options{Listener: s.listener, Workers: workers, Routes: &s.live, Stats: s.registry,
-		AccessLog: s.accessLog, MaxConnections: cfg.MaxConnections,
+		AccessLog: s.accessLog, LogProgress: cfg.LogProgress, MaxConnections: cfg.MaxConnections,
 		Sources: limit.NewSources(cfg.MaxPerSource, cfg.SourceBits4, cfg.SourceBits6), Logger: s.logger})
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Record is what the access log says of one connection or flow, once, when it has ended.
+// Record is what the access log says of one connection or flow when it has ended, and of a long one now and then before.
 type Record struct {
 	Start       time.Time
 	Duration    time.Duration
@@ -26,6 +26,9 @@ type Record struct {
 	PacketsOut  uint64         // UDP: datagrams to the client
 	BytesIn     uint64         // payload from the client
 	BytesOut    uint64         // payload to the client
+	ClientRTT   time.Duration  // TCP: smoothed, as the kernel has it in the end; 0: not known
+	UpstreamRTT time.Duration
+	Open        bool // it has not ended: the numbers are those so far, and there is no Reason
 	Reason      Reason
 	Errno       syscall.Errno // of a Reason that HasErrno
 }
@@ -173,12 +176,26 @@ func (r *Record) appendJSON(b []byte) []byte {
 	b = appendUint(b, "bytes_out", r.BytesOut)
 	b = appendSeconds(b, "connect_seconds", r.ConnectTime)
 	b = appendSeconds(b, "duration_seconds", r.Duration)
-	b = appendText(b, "reason", r.Reason.String())
+	if r.Protocol == "tcp" {
+		b = appendRTT(b, "client_rtt_seconds", r.ClientRTT)
+		b = appendRTT(b, "upstream_rtt_seconds", r.UpstreamRTT)
+	}
+	b = appendText(b, "reason", r.reason())
 	if r.Errno != 0 {
 		b = append(b, `,"error":`...)
 		b = strconv.AppendQuote(b, r.Errno.Error())
 	}
 	return append(b, '}', '\n')
+}
+
+// openReason is what stands for the reason of a connection or flow that has not ended.
+const openReason = "open"
+
+func (r *Record) reason() string {
+	if r.Open {
+		return openReason
+	}
+	return r.Reason.String()
 }
 
 func appendKey(b []byte, key string) []byte {
@@ -204,6 +221,14 @@ func appendAddr(b []byte, key string, a netip.AddrPort) []byte {
 
 func appendUint(b []byte, key string, n uint64) []byte {
 	return strconv.AppendUint(appendKey(b, key), n, 10)
+}
+
+// appendRTT writes null for a time that is not known.
+func appendRTT(b []byte, key string, d time.Duration) []byte {
+	if d == 0 {
+		return append(appendKey(b, key), "null"...)
+	}
+	return appendSeconds(b, key, d)
 }
 
 func appendSeconds(b []byte, key string, d time.Duration) []byte {

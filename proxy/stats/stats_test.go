@@ -61,18 +61,42 @@ func someRecord() Record {
 		ConnectTime: 2 * time.Millisecond, Protocol: "tcp", Route: "web",
 		Client:      netip.MustParseAddrPort("[2001:db8::1]:1234"),
 		Destination: netip.MustParseAddrPort("198.18.0.1:80"),
-		BytesIn:     7, BytesOut: 8, Reason: ConnectError, Errno: syscall.EACCES,
+		BytesIn:     7, BytesOut: 8, Reason: ConnectError, Errno: syscall.EACCES, ClientRTT: 30 * time.Microsecond,
 	}
 }
 
 func TestAccessLogLine(t *testing.T) {
+	line := map[string]any{
+		"time": "2026-01-02T03:04:05.000006Z", "protocol": "tcp", "route": "web",
+		"client": "[2001:db8::1]:1234", "destination": "198.18.0.1:80", "upstream": nil,
+		"bytes_in": 7.0, "bytes_out": 8.0, "connect_seconds": 0.002, "duration_seconds": 1.5,
+		"client_rtt_seconds": 0.00003, "upstream_rtt_seconds": nil,
+		"reason": "connect_error", "error": "permission denied",
+	}
+	r := someRecord()
+	checkLine(t, &r, line)
+
+	r.Open, r.Reason, r.Errno = true, 0, 0
+	line["reason"] = "open"
+	delete(line, "error")
+	checkLine(t, &r, line)
+
+	r.Protocol, r.Open, r.PacketsIn = "udp", false, 1
+	line["protocol"], line["reason"], line["datagrams_in"], line["datagrams_out"] = "udp", "done", 1.0, 0.0
+	delete(line, "client_rtt_seconds")
+	delete(line, "upstream_rtt_seconds")
+	checkLine(t, &r, line)
+}
+
+// checkLine wants the line of a record to be JSON that means want.
+func checkLine(t *testing.T, r *Record, want map[string]any) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "access.log")
 	l, err := OpenAccessLog(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := someRecord()
-	l.Log(&r)
+	l.Log(r)
 	l.Close()
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -81,12 +105,6 @@ func TestAccessLogLine(t *testing.T) {
 	var got map[string]any
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatalf("not JSON: %v\n%s", err, text)
-	}
-	want := map[string]any{
-		"time": "2026-01-02T03:04:05.000006Z", "protocol": "tcp", "route": "web",
-		"client": "[2001:db8::1]:1234", "destination": "198.18.0.1:80", "upstream": nil,
-		"bytes_in": 7.0, "bytes_out": 8.0, "connect_seconds": 0.002, "duration_seconds": 1.5,
-		"reason": "connect_error", "error": "permission denied",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("line (-want +got):\n%s", diff)

@@ -249,5 +249,10 @@ func testClose(t *testing.T, from, to family, c ending, behind bool) {
 		t.Errorf("record of other addresses: %+v", rec)
 	case rec.Connect <= 0 || rec.Duration < rec.Connect:
 		t.Errorf("connected in %f s of %f s", rec.Connect, rec.Duration)
+	case !plausibleRTT(rec.ClientRTT) || !plausibleRTT(rec.UpstreamRTT):
+		t.Errorf("round-trip times of %f s and %f s", rec.ClientRTT, rec.UpstreamRTT)
 	}
 }
+
+// plausibleRTT reports whether a time may be one of the loopback interface.
+func plausibleRTT(seconds float64) bool { return seconds > 0 && seconds < patience.Seconds() }

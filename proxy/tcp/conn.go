@@ -68,6 +68,7 @@ type conn struct {
 	timer       timer
 	active      tick // when bytes last moved
 	deadline    tick // of the PROXY header or the connect, or when a reset is looked at next
+	nextLine    tick // in the access log, if there are lines before the end
 
 	state      state
 	failed     failure

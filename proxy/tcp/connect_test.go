@@ -131,7 +131,8 @@ func TestConnectFails(t *testing.T) {
 				r := newRig(t, path.client, setup{route: test.route, upstreams: test.upstreams(t, to)})
 				r.dialReset()
 				r.awaitEnded(test.reason, 1)
-				if rec := r.records()[0]; rec.Connect != 0 || rec.BytesIn != 0 || rec.Reason != test.reason.String() {
+				if rec := r.records()[0]; rec.Connect != 0 || rec.BytesIn != 0 || rec.Reason != test.reason.String() ||
+					!plausibleRTT(rec.ClientRTT) || rec.UpstreamRTT != 0 {
 					t.Errorf("record: %+v", rec)
 				}
 			})

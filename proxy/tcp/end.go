@@ -1,9 +1,6 @@
 package tcp
 
 import (
-	"syscall"
-	"time"
-
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
 )
@@ -37,33 +34,4 @@ func closeSocket(fd int32, why stats.Reason) {
 	default:
 		sock.Abort(int(fd))
 	}
-}
-
-// logEnd offers c to the access log.
-func (w *worker) logEnd(c *conn, ref *routeRef, why stats.Reason) {
-	if w.engine.options.AccessLog == nil {
-		return
-	}
-	duration := time.Duration(int64(time.Since(w.engine.epoch)) - c.accepted)
-	w.record = stats.Record{
-		Start:       time.Now().Add(-duration),
-		Duration:    duration,
-		ConnectTime: time.Duration(c.connectTime),
-		Protocol:    "tcp",
-		Client:      c.client.AddrPort(),
-		Destination: c.dst.AddrPort(),
-		BytesIn:     c.legs[client].moved,
-		BytesOut:    c.legs[upstream].moved,
-		Reason:      why,
-	}
-	if ref.route != nil {
-		w.record.Route = ref.route.Name
-	}
-	if c.attempt > 0 {
-		w.record.Upstream = c.upstream.AddrPort()
-	}
-	if why.HasErrno() {
-		w.record.Errno = syscall.Errno(c.errno)
-	}
-	w.engine.options.AccessLog.Log(&w.record)
 }

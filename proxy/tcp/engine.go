@@ -54,6 +54,7 @@ type Options struct {
 	Routes         *route.Live      // asked for each new connection
 	Stats          *stats.Registry  // made for at least as many workers
 	AccessLog      *stats.AccessLog // nil: none
+	LogProgress    time.Duration    // between two lines of an open connection in the access log; 0: only one, at its end
 	MaxConnections int              // at once; 0: no limit
 	Sources        *limit.Sources   // counts each source's connections; nil: no limit
 	Logger         *slog.Logger     // nil: none

@@ -16,7 +16,7 @@ func (w *worker) begin(c *conn) {
 	c.headerDue = ref.route.ProxyProtocol != 0
 	c.legs[client].flags |= readable // most clients have sent something by now
 	c.active = w.clock.tick()
-	w.timers.stop(c)
+	c.nextLine = c.active + w.progress
 	w.awaitSilence(c)
 	guard(c, ref.route)
 }
@@ -127,7 +127,9 @@ func (w *worker) finish(c *conn, s side) {
 		sock.ShutdownWrite(int(to.fd))
 		to.flags |= finSent
 		c.active = w.clock.tick()
-		w.awaitSilence(c)
+		if c.failed == nobody {
+			w.awaitSilence(c)
+		}
 	}
 	if c.failed == failureOf(s) {
 		w.passReset(c)

@@ -147,6 +147,8 @@ type record struct {
 	BytesOut    uint64  `json:"bytes_out"`
 	Connect     float64 `json:"connect_seconds"`
 	Duration    float64 `json:"duration_seconds"`
+	ClientRTT   float64 `json:"client_rtt_seconds"`   // 0 if it is null
+	UpstreamRTT float64 `json:"upstream_rtt_seconds"` // 0 if it is null
 	Reason      string
 	Error       string
 }
@@ -229,6 +231,9 @@ func (r *rig) compareLog() {
 	ended := make(map[string]map[string]uint64)
 	in, out := make(map[string]uint64), make(map[string]uint64)
 	for _, rec := range r.records() {
+		if rec.Reason == "open" {
+			continue // a line of the same connection follows
+		}
 		if ended[rec.Route] == nil {
 			ended[rec.Route] = make(map[string]uint64)
 		}

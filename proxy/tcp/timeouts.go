@@ -8,15 +8,11 @@ import (
 
 // expire is called when a connection's timer fires. Nothing sets the timer anew while data moves, so it may be early.
 func (w *worker) expire(c *conn) {
-	due, why := c.deadline, stats.Reason(0)
-	if w.idles(c) {
-		due, why = w.silenceEnds(c)
-	}
 	switch {
-	case w.clock.tick().before(due):
-		w.timers.start(c, due)
-	case w.idles(c):
-		w.end(c, why)
+	case c.state == relaying && c.failed == nobody:
+		w.lookAfter(c)
+	case w.clock.tick().before(c.deadline):
+		w.timers.start(c, c.deadline)
 	case c.state == greeting:
 		w.end(c, stats.ProxyHeaderTimeout)
 	case c.state == connecting:
@@ -26,23 +22,39 @@ func (w *worker) expire(c *conn) {
 	}
 }
 
-// idles reports whether c's timer is the one for silence.
-func (*worker) idles(c *conn) bool { return c.state == relaying && c.failed == nobody }
-
-// awaitSilence sets c's timer for the end of the longest silence that it may keep, if there is one.
-func (w *worker) awaitSilence(c *conn) {
-	if due, _ := w.silenceEnds(c); due != c.active && w.idles(c) {
-		w.timers.start(c, due)
+// lookAfter ends a connection that has been silent for too long, or writes a line about it if one is due.
+func (w *worker) lookAfter(c *conn) {
+	now := w.clock.tick()
+	if limit, why := w.mostSilence(c); limit != 0 && !now.before(c.active+limit) {
+		w.end(c, why)
+		return
 	}
+	if w.progress != 0 && !now.before(c.nextLine) {
+		w.logProgress(c)
+		c.nextLine = now + w.progress
+	}
+	w.awaitSilence(c)
 }
 
-// silenceEnds returns when c ends if nothing moves until then, and why it will. That is when bytes last moved if it
-// never does.
-func (w *worker) silenceEnds(c *conn) (due tick, why stats.Reason) {
+// awaitSilence sets the timer of a connection that relays for when it has to be looked after, if ever.
+func (w *worker) awaitSilence(c *conn) {
+	limit, _ := w.mostSilence(c)
+	due := c.active + limit
+	if w.progress != 0 && (limit == 0 || c.nextLine.before(due)) {
+		due = c.nextLine
+	} else if limit == 0 {
+		w.timers.stop(c)
+		return
+	}
+	w.timers.start(c, due)
+}
+
+// mostSilence returns for how long c may carry nothing, 0 for any time, and why it ends after that.
+func (w *worker) mostSilence(c *conn) (limit tick, why stats.Reason) {
 	ref := w.routes.at(c.route)
 	half := c.legs[client].is(finSent) || c.legs[upstream].is(finSent)
 	if half && ref.halfClose != 0 && (ref.idle == 0 || ref.halfClose < ref.idle) {
-		return c.active + ref.halfClose, stats.HalfCloseTimeout
+		return ref.halfClose, stats.HalfCloseTimeout
 	}
-	return c.active + ref.idle, stats.IdleTimeout
+	return ref.idle, stats.IdleTimeout
 }

@@ -31,7 +31,8 @@ type worker struct {
 	again    []uint64 // keys of connections that have had their turn and can go on
 	resumed  []uint64 // what again was a round ago; its memory is used again
 	record   stats.Record
-	peer     int // the worker that relief looked at last
+	progress tick // between two lines of an open connection in the access log; 0: only one, at its end
+	peer     int  // the worker that relief looked at last
 
 	load   atomic.Int64 // connections here or on their way here
 	nudged atomic.Bool  // another worker has left something in the listener's queue
@@ -65,6 +66,9 @@ func newWorker(e *Engine, id int) (w *worker, err error) {
 		peer:     rand.IntN(e.options.Workers),
 	}
 	w.timers.slab = &w.slab
+	if e.options.AccessLog != nil {
+		w.progress = ticks(e.options.LogProgress)
+	}
 	if w.epoll, err = sock.NewEpoll(); err != nil {
 		return nil, err
 	}
