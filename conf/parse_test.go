@@ -63,6 +63,8 @@ port = 54
 			Action:         rule.Steer,
 			Upstreams:      []Upstream{{Addr: netip.MustParseAddr("10.0.0.5")}},
 			Balance:        Maglev,
+			MaxFails:       3,
+			FailTimeout:    10 * time.Second,
 			HeaderTimeout:  3 * time.Second,
 			ConnectTimeout: 3 * time.Second,
 			TCPIdle:        time.Hour,
@@ -104,8 +106,11 @@ prefix = ["198.18.1.0/24", "2001:db8:0:1::/64"]
 ports = "2200-2299,22"
 from = ["198.51.100.0/24", "2001:db8:ffff::/48"]
 action = "proxy"
-upstream = ["10.0.0.5", "[2001:db8:2::7]:22", "ssh.example:+1000"]
+upstream = ["10.0.0.5", "[2001:db8:2::7]:22 backup", "ssh.example:+1000  weight=256 backup"]
 balance = "round_robin"
+max_fails = 0
+fail_timeout = "1m"
+slow_start = "30s"
 proxy_protocol = "v1"
 accept_proxy_from = ["10.0.0.0/8", "2001:db8:5::/48"]
 proxy_header_timeout = "500ms"
@@ -162,10 +167,12 @@ query_log = "1/1000"
 			Action:   rule.Steer,
 			Upstreams: []Upstream{
 				{Addr: netip.MustParseAddr("10.0.0.5")},
-				{Addr: netip.MustParseAddr("2001:db8:2::7"), Port: 22},
-				{Name: "ssh.example", Offset: 1000},
+				{Addr: netip.MustParseAddr("2001:db8:2::7"), Port: 22, Backup: true},
+				{Name: "ssh.example", Offset: 1000, Weight: 256, Backup: true},
 			},
 			Balance:        RoundRobin,
+			FailTimeout:    time.Minute,
+			SlowStart:      30 * time.Second,
 			ProxyProtocol:  1,
 			HeaderSenders:  prefixes("10.0.0.0/8", "2001:db8:5::/48"),
 			HeaderTimeout:  500 * time.Millisecond,
@@ -177,7 +184,7 @@ query_log = "1/1000"
 			MaxConnections: 500,
 		}},
 		DNS: []DNS{{
-			Line:              40,
+			Line:              43,
 			Name:              "ns1",
 			Prefixes:          prefixes("198.18.16.53/32"),
 			Port:              5353,
@@ -270,10 +277,10 @@ func TestDemo(t *testing.T) {
 		if diff := cmp.Diff(c.want, got.Prefixes, compareNetip); diff != "" {
 			t.Errorf("prefixes (-want +got):\n%s", diff)
 		}
-		want := Route{Line: 4, Name: "demo", Action: rule.Steer, Balance: Maglev, ProxyProtocol: 2,
+		want := Route{Line: 4, Name: "demo", Action: rule.Steer, Balance: Maglev, MaxFails: 3, ProxyProtocol: 2,
 			Upstreams:     []Upstream{{Addr: upstream.Addr(), Port: upstream.Port()}},
 			HeaderTimeout: 3 * time.Second, ConnectTimeout: 3 * time.Second, TCPIdle: DefaultTCPIdle,
-			UDPIdle: DefaultUDPIdle, HalfClose: 5 * time.Minute}
+			UDPIdle: DefaultUDPIdle, FailTimeout: 10 * time.Second, HalfClose: 5 * time.Minute}
 		if diff := cmp.Diff([]Route{want}, got.Routes, compareNetip); diff != "" {
 			t.Errorf("routes (-want +got):\n%s", diff)
 		}

@@ -17,6 +17,9 @@ var routeKeys = []key[Route]{
 	{"action", single(func(r *Route) *rule.Verdict { return &r.Action }, parseAction)},
 	{"upstream", setUpstreams},
 	{"balance", single(func(r *Route) *Balance { return &r.Balance }, parseBalance)},
+	{"max_fails", integer(func(r *Route) *int { return &r.MaxFails }, 0, maxFails)},
+	{"fail_timeout", single(func(r *Route) *time.Duration { return &r.FailTimeout }, parseInterval)},
+	{"slow_start", single(func(r *Route) *time.Duration { return &r.SlowStart }, parseTimeout)},
 	{"proxy_protocol", single(func(r *Route) *ProxyProtocol { return &r.ProxyProtocol }, parseProxyProtocol)},
 	{"accept_proxy_from", filled(func(r *Route) *[]netip.Prefix { return &r.HeaderSenders }, parsePrefix, leaveOutSenders)},
 	{"proxy_header_timeout", single(func(r *Route) *time.Duration { return &r.HeaderTimeout }, parseTimeout)},
@@ -42,26 +45,12 @@ var (
 		word[rule.Verdict]{"pass", rule.Pass})
 	parseProxyProtocol = oneOf(word[ProxyProtocol]{"v2", ProxyV2}, word[ProxyProtocol]{"v2_first", ProxyV2First},
 		word[ProxyProtocol]{"v1", ProxyV1}, word[ProxyProtocol]{"spp", ProxySPP}, word[ProxyProtocol]{"none", ProxyNone})
-	parseKnownBalance = oneOf(word[Balance]{"maglev", Maglev}, word[Balance]{"round_robin", RoundRobin})
+	parseBalance = oneOf(word[Balance]{"maglev", Maglev}, word[Balance]{"round_robin", RoundRobin},
+		word[Balance]{"least_conn", LeastConn})
 )
 
-func parseBalance(text string) (Balance, *finding) {
-	if text == LeastConn.String() {
-		return 0, refuse(`write "maglev" or "round_robin"`, "this version has no %q", text)
-	}
-	return parseKnownBalance(text)
-}
-
-// maxUpstreams bounds the upstreams of a route: balancing tables are made for that many.
-const maxUpstreams = 256
-
-func setUpstreams(d *decoder, v value, r *Route) {
-	if len(v.items) > maxUpstreams {
-		d.report(v, refuse("", "the list has %d upstreams; %d are the limit", len(v.items), maxUpstreams))
-		return
-	}
-	filled(func(r *Route) *[]Upstream { return &r.Upstreams }, parseUpstream, nameUpstream)(d, v, r)
-}
+// maxFails is the most connects in a row that an upstream may fail: more is a slip of the pen for 0, never.
+const maxFails = 1000
 
 // setIdle sets both timeouts: without the key they differ, with it they are what it says.
 func setIdle(d *decoder, v value, r *Route) {

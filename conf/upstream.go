@@ -7,13 +7,18 @@ import (
 	"strings"
 )
 
-// Upstream is one upstream as written: "host", "host:port" or "host:+offset".
+// Upstream is one upstream as written: "host", "host:port" or "host:+offset", and its options.
 type Upstream struct {
 	Addr   netip.Addr // valid if the host was written as an address
 	Name   string     // the DNS name otherwise
 	Port   uint16     // 0: the original destination's port plus Offset
 	Offset uint16     // with Port 0 only
+	Weight uint16     // how much it takes beside the others, up to MaxWeight; 0 is 1
+	Backup bool       // takes something only while all that are no backups are down
 }
+
+// MaxWeight is the largest weight of an upstream, as in HAProxy.
+const MaxWeight = 256
 
 // DialPort returns the port to dial for an original destination port. Load has made sure that the sum fits.
 func (u Upstream) DialPort(original uint16) uint16 {
@@ -23,8 +28,20 @@ func (u Upstream) DialPort(original uint16) uint16 {
 	return original + u.Offset
 }
 
-// String returns the upstream as a configuration writes it.
+// String returns the upstream as a configuration writes it, with its options.
 func (u Upstream) String() string {
+	text := u.Place()
+	if u.Weight > 1 {
+		text += fmt.Sprintf(" weight=%d", u.Weight)
+	}
+	if u.Backup {
+		text += " backup"
+	}
+	return text
+}
+
+// Place returns the upstream as a configuration writes it, without options.
+func (u Upstream) Place() string {
 	host := u.Name
 	if u.Addr.IsValid() {
 		host = u.Addr.String()
@@ -41,8 +58,43 @@ func (u Upstream) String() string {
 	return fmt.Sprintf("%s:+%d", host, u.Offset)
 }
 
-// parseUpstream reads "10.0.0.5", "10.0.0.5:80", "2001:db8::1", "[2001:db8::1]:80", "name", "name:80" or "name:+1000".
+// parseUpstream reads a place and what follows it: "10.0.0.5:80 weight=3 backup".
 func parseUpstream(text string) (Upstream, *finding) {
+	place, options, _ := strings.Cut(text, " ")
+	u, f := parsePlace(place)
+	if f != nil {
+		return Upstream{}, f
+	}
+	for _, option := range strings.Fields(options) {
+		if f := u.parseOption(option); f != nil {
+			return Upstream{}, f
+		}
+	}
+	return u, nil
+}
+
+func (u *Upstream) parseOption(option string) *finding {
+	const twice = "%q: the option is given twice"
+	weight, isWeight := strings.CutPrefix(option, "weight=")
+	switch {
+	case isWeight && u.Weight != 0 || option == "backup" && u.Backup:
+		return refuse("", twice, option)
+	case isWeight:
+		n, err := strconv.ParseUint(weight, 10, 16)
+		if err != nil || n < 1 || n > MaxWeight {
+			return refuse("", "%q is out of range; weights are 1 to %d", option, MaxWeight)
+		}
+		u.Weight = uint16(n)
+	case option == "backup":
+		u.Backup = true
+	default:
+		return refuse(`behind the address stand "weight=3" and "backup"`, "%q is no option of an upstream", option)
+	}
+	return nil
+}
+
+// parsePlace reads "10.0.0.5", "10.0.0.5:80", "2001:db8::1", "[2001:db8::1]:80", "name", "name:80" or "name:+1000".
+func parsePlace(text string) (Upstream, *finding) {
 	host, port, f := splitHostPort(text)
 	if f != nil {
 		return Upstream{}, f

@@ -77,13 +77,9 @@ func (s *Server) knownEndpoints() map[string][]upstream.Endpoint {
 
 // newRoute makes a route that begins with the endpoints known of its upstreams, for the names that will not resolve.
 func (s *Server) newRoute(r *conf.Route, known []upstream.Endpoint) *route.Route {
-	group := upstream.NewGroup(r.Upstreams, r.Balance)
-	if known != nil {
-		group.Use(known)
-	}
 	return &route.Route{
 		Name:           r.Name,
-		Upstreams:      group,
+		Upstreams:      s.pool.Group(r, known),
 		ProxyProtocol:  r.ProxyProtocol,
 		HeaderSenders:  prefixSet(r.HeaderSenders),
 		HeaderTimeout:  r.HeaderTimeout,
@@ -151,16 +147,24 @@ func (s *Server) swap(g *Generation) error {
 	if err := s.publish(table); err != nil {
 		s.live.Swap(before)
 		s.live.Swap(before) // twice: g's table must not answer misses for the grace either
+		if s.current != nil {
+			s.current.use(nil)
+		}
 		return err
 	}
 	s.current, s.steered = g, len(s.sources)
+	s.pool.Settle(g.groups)
 	return nil
 }
 
-// use gives each group its endpoints; none at all are what the groups already have.
+// use puts each group in force with its endpoints; none at all are what the groups already have.
 func (g *Generation) use(fresh [][]upstream.Endpoint) {
-	for i, list := range fresh {
-		g.groups[i].Use(list)
+	for i, group := range g.groups {
+		if fresh == nil {
+			group.Use(group.Endpoints())
+		} else {
+			group.Use(fresh[i])
+		}
 	}
 	g.fresh = nil
 }

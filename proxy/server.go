@@ -62,6 +62,7 @@ type Server struct {
 	tcp             *tcp.Engine
 	udp             *udp.Engine
 	registry        *stats.Registry
+	pool            *upstream.Pool
 	accessLog       *stats.AccessLog
 	live            route.Live
 
@@ -91,6 +92,7 @@ func New(cfg *conf.Config, opts Options) (*Server, error) {
 		logger:          opts.Logger,
 		refreshInterval: cfg.ResolveInterval,
 		registry:        stats.NewRegistry(workers),
+		pool:            upstream.NewPool(opts.Logger),
 		finished:        make(chan struct{}),
 		sources:         make(map[conf.UDPSource][]rule.PortRange),
 	}

@@ -146,7 +146,7 @@ func (w *worker) choose(c *conn) {
 		return
 	}
 	c.state = connecting
-	c.choice = ref.route.Upstreams.Start(c.client.AddrPort(), c.dst.AddrPort())
+	c.choice = ref.route.Upstreams.Begin(c.client.AddrPort(), c.dst.AddrPort())
 	w.dial(c)
 }
 

@@ -3,6 +3,7 @@ package tcp
 import (
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
+	balance "anyport/proxy/upstream"
 )
 
 // side names one of the two peers of a connection. A direction bears the name of the side that its data comes from.
@@ -62,8 +63,8 @@ type conn struct {
 
 	accepted    int64 // on the worker's clock
 	connectTime int64 // nanoseconds from accepted; 0: not connected
-	choice      uint32
-	attempt     uint16 // endpoints tried so far
+	choice      balance.Choice
+	member      uint32 // the number of the endpoint that c has a claim on; 0: none
 	errno       uint16 // of the socket that failed
 	timer       timer
 	active      tick // when bytes last moved

@@ -154,14 +154,15 @@ func TestConnectFailureReasons(t *testing.T) {
 		unix.EACCES:        stats.ConnectError,
 	} {
 		var c conn
-		c.connectFailed(errno)
+		c.failedToConnect(errno)
 		if c.reason != want || (want == stats.ConnectError) != (c.errno == uint16(errno)) {
 			t.Errorf("%v: reason %s, errno %d kept", errno, c.reason, c.errno)
 		}
 	}
 }
 
-// Each connection starts at another endpoint, so four of them try the good one first, second, third and last.
+// Each connection takes the turn after the one that the last connection came through at, so that the good endpoint comes
+// after all others.
 func TestNextEndpointIsTried(t *testing.T) {
 	for _, path := range paths {
 		t.Run(path.name, func(t *testing.T) {

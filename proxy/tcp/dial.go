@@ -8,6 +8,7 @@ import (
 
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
+	balance "anyport/proxy/upstream"
 )
 
 // dial starts to connect c to the next endpoint of its route. With none left, c ends for the reason that the last one
@@ -15,24 +16,41 @@ import (
 func (w *worker) dial(c *conn) {
 	group := w.routes.at(c.route).route.Upstreams
 	for {
-		endpoint, ok := group.Endpoint(c.choice, int(c.attempt))
-		if !ok {
+		endpoint := group.Next(&c.choice)
+		if endpoint == nil {
 			w.end(c, c.lastReason())
 			return
 		}
-		c.attempt++
+		c.member = endpoint.Member().Number()
 		c.errno = 0
 		if w.try(c, endpoint.Dial(c.dst.Port)) {
 			return
 		}
+		w.letGo(c)
 	}
 }
 
+// hasDialled reports whether an upstream has been found for c, however that went.
+func (c *conn) hasDialled() bool { return c.upstream.Port != 0 }
+
 func (c *conn) lastReason() stats.Reason {
-	if c.attempt == 0 {
+	if !c.hasDialled() {
 		return stats.NoUpstream
 	}
 	return c.reason
+}
+
+// claimed returns the endpoint that c has a claim on.
+func (w *worker) claimed(c *conn) *balance.Member {
+	return w.routes.at(c.route).route.Upstreams.Member(c.member)
+}
+
+// letGo gives back c's claim on an endpoint, if it has one.
+func (w *worker) letGo(c *conn) {
+	if c.member != 0 {
+		w.claimed(c).Release()
+		c.member = 0
+	}
 }
 
 // try starts to connect c to one address, and reports whether that is under way.
@@ -48,13 +66,13 @@ func (w *worker) try(c *conn, to netip.AddrPort) bool {
 		errno = unix.EMFILE
 	}
 	if errno != 0 && errno != unix.EINPROGRESS {
-		c.connectFailed(errno)
+		w.connectFailed(c, errno)
 		return false
 	}
 	c.legs[upstream].fd = int32(fd)
 	if errno := w.epoll.Add(fd, sock.NewEvent(interest, c.key(upstream))); errno != 0 {
 		w.hangUp(c)
-		c.connectFailed(errno)
+		w.connectFailed(c, errno)
 		return false
 	}
 	if limit := w.routes.at(c.route).connect; limit != 0 {
@@ -64,8 +82,13 @@ func (w *worker) try(c *conn, to netip.AddrPort) bool {
 	return true
 }
 
-// connectFailed keeps why an attempt to connect has failed.
-func (c *conn) connectFailed(errno syscall.Errno) {
+// connectFailed keeps why an attempt to connect has failed, and tells the endpoint.
+func (w *worker) connectFailed(c *conn, errno syscall.Errno) {
+	w.claimed(c).Failed(errno)
+	c.failedToConnect(errno)
+}
+
+func (c *conn) failedToConnect(errno syscall.Errno) {
 	switch errno {
 	case unix.ECONNREFUSED:
 		c.reason = stats.ConnectRefused
@@ -85,7 +108,8 @@ func (c *conn) connectFailed(errno syscall.Errno) {
 func (w *worker) retry(c *conn, errno syscall.Errno) {
 	w.timers.stop(c)
 	w.hangUp(c)
-	c.connectFailed(errno)
+	w.connectFailed(c, errno)
+	w.letGo(c)
 	w.dial(c)
 }
 
@@ -109,6 +133,7 @@ func (w *worker) connected(c *conn, events uint32) {
 	case events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) == 0:
 		return
 	}
+	w.claimed(c).Connected()
 	w.begin(c)
 	w.note(c, upstream, events)
 	if resetAtOnce {

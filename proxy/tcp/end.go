@@ -15,6 +15,7 @@ func (w *worker) end(c *conn, why stats.Reason) {
 	ref.shard.Ended[why].Add(1)
 	w.logEnd(c, ref, why)
 	w.timers.stop(c)
+	w.letGo(c)
 	for s := range c.legs {
 		w.pipes.put(c.legs[s].pipe)
 		closeSocket(c.legs[s].fd, why)

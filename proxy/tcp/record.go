@@ -45,7 +45,7 @@ func (w *worker) describe(c *conn, ref *routeRef) {
 	if ref.route != nil {
 		w.record.Route = ref.route.Name
 	}
-	if c.attempt > 0 {
+	if c.hasDialled() {
 		w.record.Upstream = c.upstream.AddrPort()
 	}
 	if c.state == relaying {

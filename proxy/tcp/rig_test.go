@@ -202,6 +202,11 @@ func (r *rig) checkEngine() {
 	if n := r.engine.Active(); n != 0 {
 		r.t.Errorf("%d connections are active in a closed engine", n)
 	}
+	for _, e := range r.route.Upstreams.Endpoints() {
+		if n := e.Member().Active(); n != 0 {
+			r.t.Errorf("%d claims are held on %s", n, e)
+		}
+	}
 	for _, w := range r.engine.workers {
 		if n := w.load.Load(); n != 0 || w.slab.used != 0 || w.timers.count != 0 {
 			r.t.Errorf("worker %d has a load of %d, %d slots in use, %d timers", w.id, n, w.slab.used, w.timers.count)

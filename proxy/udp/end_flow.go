@@ -26,6 +26,7 @@ func (w *worker) endFlow(id flowID, why stats.Reason) {
 		Reason:      why,
 	}
 	w.accessLog.Log(&w.record)
+	t.key.member.Release()
 	w.flows.remove(id, w.now)
 }
 

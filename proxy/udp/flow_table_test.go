@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"anyport/conf"
 	"anyport/conf/rule"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
@@ -49,6 +50,7 @@ func tableWorker(maxFlows int, ports rule.PortRange, idle ...time.Duration) (*wo
 var (
 	natAddr      = sock.AddrFrom(netip.MustParseAddrPort("10.2.0.1:0"))
 	upstreamAddr = [16]byte{10: 0xff, 11: 0xff, 12: 10, 13: 2, 15: 2}
+	anyGroup     = upstream.NewGroup([]conf.Upstream{to("10.2.0.2:7777")}, conf.RoundRobin)
 )
 
 // openAt is what openFlow does once the route and the endpoint are known.
@@ -60,7 +62,9 @@ func (w *worker) openAt(key flowKey, r *route.Route) flowID {
 	if id == noFlow {
 		return w.refuse(r.Stats, stats.NoSource)
 	}
-	target := w.flows.targets.get(targetKey{r, upstreamAddr, block}, func(t *target) {
+	var choice upstream.Choice
+	member := anyGroup.Next(&choice).Member()
+	target := w.flows.targets.get(targetKey{r, member, upstreamAddr, block}, func(t *target) {
 		t.shard = &r.Stats.UDP[0]
 		t.class = w.flows.class(r.UDPIdle, block)
 	})

@@ -20,22 +20,30 @@ func (w *worker) openFlow(key *flowKey) flowID {
 	if w.isEcho(key) {
 		return w.refuse(r.Stats, stats.Loop)
 	}
-	e, ok := r.Upstreams.Endpoint(r.Upstreams.Start(client, dst), 0)
-	if !ok {
+	choice := r.Upstreams.Begin(client, dst)
+	e := r.Upstreams.Next(&choice)
+	if e == nil {
 		return w.refuse(r.Stats, stats.NoUpstream)
 	}
+	id, block, why := w.place(e)
+	if id == noFlow {
+		e.Member().Release()
+		return w.refuse(r.Stats, why)
+	}
+	w.insertFlow(id, block, key, r, e)
+	return id
+}
+
+// place finds a place for a flow to an endpoint, or returns noFlow and why there is none.
+func (w *worker) place(e *upstream.Endpoint) (flowID, *natBlock, stats.Reason) {
 	if w.routes.Serves(e.Addr) {
-		return w.refuse(r.Stats, stats.Loop)
+		return noFlow, nil, stats.Loop
 	}
 	if !w.makeRoom() {
-		return w.refuse(r.Stats, stats.Limit)
+		return noFlow, nil, stats.Limit
 	}
-	id, block := w.takePort(&e)
-	if id == noFlow {
-		return w.refuse(r.Stats, stats.NoSource)
-	}
-	w.insertFlow(id, block, key, r, &e)
-	return id
+	id, block := w.takePort(e)
+	return id, block, stats.NoSource
 }
 
 // isEcho reports whether a datagram is, or would become, our own answer to a client whose address is one of ours. IPv6
@@ -72,8 +80,9 @@ func (w *worker) takePort(e *upstream.Endpoint) (flowID, *natBlock) {
 	return block.take(), block
 }
 
+// insertFlow makes the flow, which takes over the claim on its endpoint.
 func (w *worker) insertFlow(id flowID, block *natBlock, key *flowKey, r *route.Route, e *upstream.Endpoint) {
-	t := w.flows.targets.get(targetKey{r, e.Addr.As16(), block}, func(t *target) {
+	t := w.flows.targets.get(targetKey{r, e.Member(), e.Addr.As16(), block}, func(t *target) {
 		t.shard = &r.Stats.UDP[w.number]
 		t.class = w.flows.class(r.UDPIdle, block)
 	})

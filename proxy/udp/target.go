@@ -4,11 +4,13 @@ import (
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
+	"anyport/proxy/upstream"
 )
 
 // targetKey is what flows to one upstream address have in common.
 type targetKey struct {
 	route    *route.Route
+	member   *upstream.Member
 	upstream [16]byte
 	block    *natBlock
 }

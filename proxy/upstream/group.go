@@ -1,8 +1,20 @@
 // Package upstream turns the upstreams that a route names into addresses to dial: it resolves DNS names, keeps the
-// last good answer, finds the source address that the host uses towards each, and balances over what it has.
+// last good answer, finds the source address that the host uses towards each, balances over what it has, and leaves
+// out what does not answer.
 //
-// A [Group] is one route's upstreams. Whoever owns the groups calls [Resolve] now and then and gives each group what it
-// found; the data planes only ever read a group, which costs one atomic load.
+// # Who owns what
+//
+// A [Group] is one route's upstreams in one configuration. Whoever owns the groups calls [Resolve] now and then and
+// gives each group what it found; the data planes only ever read a group, which costs one atomic load. What is known
+// of an address beyond one configuration, its open connections and its health, is a [Member], which a [Pool] keeps by
+// the route's name and the address.
+//
+// # How an endpoint is chosen
+//
+// Begin and then Next, once for each attempt. The tables that Next reads are immutable; what changes is one number for
+// each member, the share of its due that it gets: all of it, a part while it starts slowly, or nothing while it is
+// out. Backups get something only while every other member is out. While every member is out, none is: a health check
+// that fails everywhere says more about the check than about the upstreams.
 package upstream
 
 import (
@@ -18,76 +30,79 @@ type Endpoint struct {
 	Addr   netip.Addr // never an IPv4-mapped IPv6 address
 	Source netip.Addr // the source address that the host's routes choose towards Addr; invalid where there is no route
 	spec   conf.Upstream
+	member *Member // of the endpoints that a group is in force with
 }
 
 // Dial returns the address to dial for a client's original destination port.
-func (e Endpoint) Dial(original uint16) netip.AddrPort {
+func (e *Endpoint) Dial(original uint16) netip.AddrPort {
 	return netip.AddrPortFrom(e.Addr, e.spec.DialPort(original))
 }
 
+// Member returns what is known of the endpoint's address.
+func (e *Endpoint) Member() *Member { return e.member }
+
 // String returns the endpoint as it would be written in a configuration: "10.0.0.5", "10.0.0.5:22", "10.0.0.5:+1000".
-func (e Endpoint) String() string {
-	spec := e.spec
-	spec.Addr, spec.Name = e.Addr, ""
-	return spec.String()
+func (e Endpoint) String() string { return e.key().String() }
+
+func (e *Endpoint) key() endpointKey { return endpointKey{e.Addr, e.spec.Port, e.spec.Offset} }
+
+func (e *Endpoint) weight() uint64 { return uint64(max(e.spec.Weight, 1)) }
+
+// endpointKey is what makes two endpoints of a route the same one.
+type endpointKey struct {
+	addr         netip.Addr
+	port, offset uint16
 }
 
-// Group is the upstreams of one route. Start and Endpoint are safe for concurrent use and allocate nothing.
+func (k endpointKey) String() string {
+	return conf.Upstream{Addr: k.addr, Port: k.port, Offset: k.offset}.Place()
+}
+
+// Group is the upstreams of one route. Begin, Next, Member and Endpoints are safe for concurrent use and allocate
+// nothing.
 type Group struct {
 	specs   []conf.Upstream
 	balance conf.Balance
+	policy  policy
+	pool    *Pool
+	roster  *roster
 
-	next atomic.Uint32 // round robin's counter
 	live atomic.Pointer[endpoints]
+	next atomic.Uint32 // whose turn it is
 }
 
 // endpoints is what the group's upstreams resolved to at one time.
 type endpoints struct {
-	list   []Endpoint
-	maglev []uint16 // slot -> index into list; nil where the balance does not need it
+	list  []Endpoint
+	tiers [2]tier // those that are no backups, then those that are
 }
 
-// NewGroup returns a group whose upstreams written as addresses are in use at once; names wait for [Resolve] and Use.
+// NewGroup returns a group in a pool of its own, with its upstreams that are written as addresses in use and no
+// ejection.
 func NewGroup(specs []conf.Upstream, balance conf.Balance) *Group {
-	g := &Group{specs: specs, balance: balance}
+	g := NewPool(nil).Group(&conf.Route{Upstreams: specs, Balance: balance}, nil)
 	g.Use(g.resolve(nil, make(routedSources)))
 	return g
 }
 
-// Use makes list, one of the results of [Resolve], what the group balances over. The group keeps list.
+// Use makes list, one of the results of [Resolve], what the group balances over, and the group the one in force of its
+// route. The list stays the caller's.
 func (g *Group) Use(list []Endpoint) {
+	list = slices.Clone(list)
+	g.pool.adopt(g, list)
 	old := g.live.Load()
 	if old != nil && slices.Equal(old.list, list) {
 		return
 	}
 	e := &endpoints{list: list}
-	if g.balance == conf.Maglev && len(list) > 1 {
-		e.maglev = maglevTable(list)
+	for i := range e.tiers {
+		e.tiers[i] = newTier(list, g.balance, i == 1)
 	}
 	g.live.Store(e)
 }
 
-// Start decides where a new connection or flow goes: the number to give to Endpoint.
-func (g *Group) Start(client, dst netip.AddrPort) uint32 {
-	e := g.live.Load()
-	switch {
-	case len(e.list) < 2:
-		return 0
-	case e.maglev != nil:
-		return uint32(e.maglev[hashPair(client, dst)%uint64(len(e.maglev))])
-	}
-	return g.next.Add(1)
-}
-
-// Endpoint returns the endpoint to try in an attempt, counted from 0, of a connection that Start gave a number to. It
-// returns false once every endpoint has been tried, and at once while no name has resolved.
-func (g *Group) Endpoint(start uint32, attempt int) (Endpoint, bool) {
-	list := g.live.Load().list
-	if attempt >= len(list) {
-		return Endpoint{}, false
-	}
-	return list[(uint64(start)+uint64(attempt))%uint64(len(list))], true
-}
-
 // Endpoints returns what the group balances over now. The caller must not change it.
 func (g *Group) Endpoints() []Endpoint { return g.live.Load().list }
+
+// Member returns the member with that number, which a claim is held on.
+func (g *Group) Member(number uint32) *Member { return g.pool.at(number) }

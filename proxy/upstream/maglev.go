@@ -8,52 +8,53 @@ import (
 
 // Maglev hashing (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, section
 // 3.4): each endpoint walks a permutation of the table's slots that follows from its own address alone, and the
-// endpoints take free slots in turn. The choice is a pure function of client, destination and configuration, so every
-// node of an anycast set chooses alike; and when an endpoint goes, few of the other endpoints' clients move.
+// endpoints take free slots in turn, those of less weight less often. The choice is a pure function of client,
+// destination and configuration, so every node of an anycast set chooses alike; and when an endpoint goes, few of the
+// other endpoints' clients move.
 
-// maglevSizes are primes, so that every skip visits every slot. The paper wants a table at least 100 times as long as
-// the number of endpoints, which keeps the largest share within 1 % of the smallest.
-var maglevSizes = []int{251, 1021, 4093, 16381, 65521}
+// maglevSlots is a prime, so that every skip visits every slot. Each endpoint gets its share of the slots to within two
+// of them, those of one weight to within one: 40 endpoints to within 1 %, 256 to within 6 %. The size does not depend on
+// the number of endpoints: a table of another one would send most clients elsewhere.
+const maglevSlots = 4093
 
-const maglevPerEndpoint = 100
-
-// maglevTable returns slot -> index into list.
-func maglevTable(list []Endpoint) []uint16 {
-	table := make([]uint16, maglevSize(len(list)))
-	taken := make([]bool, len(table))
-	walks := make([]maglevWalk, len(list))
-	for i, e := range list {
-		walks[i] = newMaglevWalk(e, len(table))
+// maglevTable returns slot -> place.
+func maglevTable(list []Endpoint, places []uint8) []uint8 {
+	table := make([]uint8, maglevSlots)
+	var taken [maglevSlots]bool
+	heaviest := uint64(0)
+	walks := make([]maglevWalk, len(places))
+	for i, p := range places {
+		walks[i] = newMaglevWalk(&list[p])
+		heaviest = max(heaviest, walks[i].weight)
+	}
+	for i := range walks {
+		walks[i].credit %= heaviest
 	}
 	for filled := 0; ; {
 		for i := range walks {
+			if !walks[i].isDue(heaviest) {
+				continue
+			}
 			slot := walks[i].next()
 			for taken[slot] {
 				slot = walks[i].next()
 			}
-			table[slot], taken[slot] = uint16(i), true
-			if filled++; filled == len(table) {
+			table[slot], taken[slot] = places[i], true
+			if filled++; filled == maglevSlots {
 				return table
 			}
 		}
 	}
 }
 
-func maglevSize(endpoints int) int {
-	for _, size := range maglevSizes {
-		if size >= endpoints*maglevPerEndpoint {
-			return size
-		}
-	}
-	return maglevSizes[len(maglevSizes)-1]
-}
-
 // maglevWalk is one endpoint's permutation of the slots.
 type maglevWalk struct {
-	at, skip, size uint64
+	at, skip uint64
+	weight   uint64
+	credit   uint64 // towards the next slot; at first by chance, so that not all light endpoints are due in one round
 }
 
-func newMaglevWalk(e Endpoint, size int) maglevWalk {
+func newMaglevWalk(e *Endpoint) maglevWalk {
 	// The port is part of the identity: two processes on one host are two endpoints.
 	var key [20]byte
 	a := e.Addr.As16()
@@ -63,13 +64,21 @@ func newMaglevWalk(e Endpoint, size int) maglevWalk {
 	h := fnv.New64a()
 	h.Write(key[:]) // never fails
 	sum := mix(h.Sum64())
-	m := uint64(size)
-	return maglevWalk{at: sum % m, skip: mix(sum)%(m-1) + 1, size: m}
+	return maglevWalk{at: sum % maglevSlots, skip: mix(sum)%(maglevSlots-1) + 1, weight: e.weight(), credit: mix(mix(sum))}
+}
+
+// isDue reports whether the endpoint takes a slot in this round: the heaviest does in each.
+func (w *maglevWalk) isDue(heaviest uint64) bool {
+	if w.credit += w.weight; w.credit < heaviest {
+		return false
+	}
+	w.credit -= heaviest
+	return true
 }
 
 func (w *maglevWalk) next() uint64 {
 	at := w.at
-	w.at = (w.at + w.skip) % w.size
+	w.at = (w.at + w.skip) % maglevSlots
 	return at
 }
 

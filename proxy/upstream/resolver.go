@@ -101,26 +101,35 @@ func lookupOne(ctx context.Context, lookup LookupFunc, name string) answer {
 
 func (g *Group) resolve(names answers, sources routedSources) []Endpoint {
 	var list []Endpoint
+	seen := make(map[endpointKey]bool) // what two names have in common counts as the first one's
+	add := func(s conf.Upstream, addrs ...netip.Addr) {
+		for _, a := range addrs {
+			e := Endpoint{Addr: a, Source: sources.of(a), spec: s}
+			if !seen[e.key()] {
+				seen[e.key()] = true
+				list = append(list, e)
+			}
+		}
+	}
 	for _, s := range g.specs {
 		switch ans := names[s.Name]; {
 		case s.Addr.IsValid():
-			list = append(list, Endpoint{Addr: s.Addr, Source: sources.of(s.Addr), spec: s})
+			add(s, s.Addr)
 		case ans.err != nil:
-			list = append(list, g.lastGood(s)...)
+			add(s, g.lastGood(s)...)
 		default:
-			for _, a := range ans.addrs {
-				list = append(list, Endpoint{Addr: a, Source: sources.of(a), spec: s})
-			}
+			add(s, ans.addrs...)
 		}
 	}
 	return list[:min(len(list), MaxEndpoints)]
 }
 
-func (g *Group) lastGood(s conf.Upstream) []Endpoint {
-	var list []Endpoint
+// lastGood returns the addresses that a name has had, whatever its port and options were.
+func (g *Group) lastGood(s conf.Upstream) []netip.Addr {
+	var list []netip.Addr
 	for _, e := range g.Endpoints() {
-		if e.spec == s {
-			list = append(list, e)
+		if e.spec.Name == s.Name {
+			list = append(list, e.Addr)
 		}
 	}
 	return list

@@ -16,7 +16,7 @@ func literal(s string) conf.Upstream { return conf.Upstream{Addr: netip.MustPars
 func literals(n int) []conf.Upstream {
 	specs := make([]conf.Upstream, n)
 	for i := range specs {
-		specs[i] = literal(fmt.Sprintf("127.0.1.%d", i+1))
+		specs[i] = literal(fmt.Sprintf("127.0.%d.%d", 1+i/250, 1+i%250))
 	}
 	return specs
 }
@@ -35,6 +35,28 @@ func randomPair(rng *rand.Rand) (client, dst netip.AddrPort) {
 	return netip.AddrPortFrom(addr(), uint16(rng.Uint32())), netip.AddrPortFrom(addr(), uint16(rng.Uint32()))
 }
 
+// first returns the endpoint that a new connection gets, with its claim given back.
+func first(t *testing.T, g *Group, client, dst netip.AddrPort) *Endpoint {
+	t.Helper()
+	c := g.Begin(client, dst)
+	e := g.Next(&c)
+	if e == nil {
+		t.Fatal("no endpoint")
+	}
+	e.Member().Release()
+	return e
+}
+
+// attempts returns all endpoints that one connection gets.
+func attempts(g *Group, client, dst netip.AddrPort) (list []string) {
+	c := g.Begin(client, dst)
+	for e := g.Next(&c); e != nil; e = g.Next(&c) {
+		list = append(list, e.String())
+		e.Member().Release()
+	}
+	return list
+}
+
 func TestDialPort(t *testing.T) {
 	for _, c := range []struct {
 		spec conf.Upstream
@@ -45,82 +67,17 @@ func TestDialPort(t *testing.T) {
 		{conf.Upstream{Offset: 1000}, 5242},
 	} {
 		c.spec.Addr = netip.MustParseAddr("::1")
-		e, ok := NewGroup([]conf.Upstream{c.spec}, conf.RoundRobin).Endpoint(0, 0)
-		if want := netip.AddrPortFrom(c.spec.Addr, c.want); !ok || e.Dial(4242) != want {
-			t.Errorf("%+v: dial %v, %v, want %v", c.spec, e.Dial(4242), ok, want)
+		e := first(t, NewGroup([]conf.Upstream{c.spec}, conf.RoundRobin), netip.AddrPort{}, netip.AddrPort{})
+		if want := netip.AddrPortFrom(c.spec.Addr, c.want); e.Dial(4242) != want {
+			t.Errorf("%+v: dial %v, want %v", c.spec, e.Dial(4242), want)
 		}
 	}
 }
 
 func TestSourceIsTheRoutedOne(t *testing.T) {
-	e, _ := NewGroup([]conf.Upstream{literal("127.9.9.9")}, conf.Maglev).Endpoint(0, 0)
+	e := first(t, NewGroup([]conf.Upstream{literal("127.9.9.9")}, conf.Maglev), netip.AddrPort{}, netip.AddrPort{})
 	if want := netip.MustParseAddr("127.0.0.1"); e.Source != want {
 		t.Errorf("source towards 127.9.9.9 = %v, want %v", e.Source, want)
-	}
-}
-
-func TestEveryEndpointIsTriedOnce(t *testing.T) {
-	for _, balance := range []conf.Balance{conf.RoundRobin, conf.Maglev} {
-		g := NewGroup(literals(5), balance)
-		rng := rand.New(rand.NewPCG(1, 2))
-		for range 100 {
-			start := g.Start(randomPair(rng))
-			seen := make(map[netip.Addr]bool)
-			for attempt := 0; ; attempt++ {
-				e, ok := g.Endpoint(start, attempt)
-				if !ok {
-					break
-				}
-				seen[e.Addr] = true
-			}
-			if len(seen) != 5 {
-				t.Fatalf("balance %d: tried %d of 5 endpoints", balance, len(seen))
-			}
-		}
-	}
-}
-
-func TestRoundRobinTakesTurns(t *testing.T) {
-	g := NewGroup(literals(3), conf.RoundRobin)
-	count := make(map[netip.Addr]int)
-	for range 300 {
-		e, _ := g.Endpoint(g.Start(netip.AddrPort{}, netip.AddrPort{}), 0)
-		count[e.Addr]++
-	}
-	for a, n := range count {
-		if n != 100 {
-			t.Errorf("%v was chosen %d times of 300, want 100", a, n)
-		}
-	}
-}
-
-// Maglev's properties: the shares are even, two nodes agree, and removing one endpoint moves few others' clients.
-func TestMaglev(t *testing.T) {
-	const n, clients = 10, 20000
-	all, twin := NewGroup(literals(n), conf.Maglev), NewGroup(literals(n), conf.Maglev)
-	fewer := NewGroup(literals(n)[:n-1], conf.Maglev)
-	gone := literals(n)[n-1].Addr
-	rng := rand.New(rand.NewPCG(3, 4))
-	count := make(map[netip.Addr]int)
-	moved := 0
-	for range clients {
-		c, d := randomPair(rng)
-		e, _ := all.Endpoint(all.Start(c, d), 0)
-		count[e.Addr]++
-		if e2, _ := twin.Endpoint(twin.Start(c, d), 0); e2.Addr != e.Addr {
-			t.Fatalf("two nodes choose %v and %v for one client", e.Addr, e2.Addr)
-		}
-		if e3, _ := fewer.Endpoint(fewer.Start(c, d), 0); e.Addr != gone && e3.Addr != e.Addr {
-			moved++
-		}
-	}
-	for a, got := range count {
-		if got < clients/n*8/10 || got > clients/n*12/10 {
-			t.Errorf("%v got %d of %d clients, want about %d", a, got, clients, clients/n)
-		}
-	}
-	if moved > clients/20 {
-		t.Errorf("%d of %d clients of other endpoints moved, want at most 5 %%", moved, clients)
 	}
 }
 
@@ -165,15 +122,20 @@ func TestResolveKeepsLastGood(t *testing.T) {
 
 func TestEmptyGroup(t *testing.T) {
 	g := NewGroup([]conf.Upstream{{Name: "never.test"}}, conf.Maglev)
-	if e, ok := g.Endpoint(g.Start(netip.AddrPort{}, netip.AddrPort{}), 0); ok {
-		t.Errorf("endpoint %v of a group without any", e)
+	if list := attempts(g, netip.AddrPort{}, netip.AddrPort{}); list != nil {
+		t.Errorf("endpoints %v of a group without any", list)
 	}
 }
 
-func TestPickAllocatesNothing(t *testing.T) {
-	g := NewGroup(literals(3), conf.Maglev)
-	c, d := randomPair(rand.New(rand.NewPCG(5, 6)))
-	if n := testing.AllocsPerRun(100, func() { g.Endpoint(g.Start(c, d), 0) }); n != 0 {
-		t.Errorf("%v allocations for a choice, want 0", n)
+// Two names, or a name and an address, that lead to one place are one endpoint, with the options of the first.
+func TestOnePlaceIsOneEndpoint(t *testing.T) {
+	g := NewGroup([]conf.Upstream{{Name: "a.test", Port: 1, Weight: 3}, {Addr: netip.MustParseAddr("127.0.0.8"), Port: 1},
+		{Addr: netip.MustParseAddr("127.0.0.8"), Port: 2}}, conf.RoundRobin)
+	lookup := func(context.Context, string, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.8")}, nil
+	}
+	fresh, err := Resolve(t.Context(), lookup, []*Group{g})
+	if err != nil || len(fresh[0]) != 2 || fresh[0][0].weight() != 3 {
+		t.Errorf("endpoints %v, %v; want 127.0.0.8:1 of weight 3 and 127.0.0.8:2", fresh[0], err)
 	}
 }

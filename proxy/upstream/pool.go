@@ -1,0 +1,136 @@
+package upstream
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"anyport/conf"
+)
+
+// Pool keeps the members of all routes, so that the connections of an endpoint and its health outlive a configuration
+// as long as the endpoint and its route's name stay. Its methods are safe for concurrent use.
+type Pool struct {
+	log      *changeLog
+	byNumber atomic.Pointer[[]*Member] // by Member.number; an entry stays as long as a claim is held
+
+	mu      sync.Mutex // guards the fields below
+	rosters map[string]*roster
+	members map[memberKey]*Member
+	vacant  []uint32 // numbers that no member has
+}
+
+type memberKey struct {
+	roster   *roster
+	endpoint endpointKey
+}
+
+// NewPool returns a pool that logs to logger, or not if it is nil.
+func NewPool(logger *slog.Logger) *Pool {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	p := &Pool{log: &changeLog{logger: logger}, rosters: make(map[string]*roster), members: make(map[memberKey]*Member)}
+	p.byNumber.Store(&[]*Member{nil}) // nobody is number 0
+	return p
+}
+
+// Group returns a group for a route, which is in use after its first Use. Until a name has resolved its last good
+// addresses are those among known.
+func (p *Pool) Group(r *conf.Route, known []Endpoint) *Group {
+	g := &Group{specs: r.Upstreams, balance: r.Balance, policy: policyOf(r), pool: p, roster: p.roster(r.Name)}
+	g.live.Store(&endpoints{list: known})
+	return g
+}
+
+func (p *Pool) roster(route string) *roster {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.rosters[route]
+	if r == nil {
+		r = &roster{route: route, log: p.log}
+		p.rosters[route] = r
+	}
+	return r
+}
+
+// adopt makes list that of g's route, and gives each endpoint its member.
+func (p *Pool) adopt(g *Group, list []Endpoint) {
+	members := make([]*Member, len(list))
+	p.mu.Lock()
+	for i := range list {
+		members[i] = p.member(memberKey{g.roster, list[i].key()})
+		list[i].member = members[i]
+	}
+	p.mu.Unlock()
+	g.roster.replace(members, g.policy)
+}
+
+// member returns the member with a key, a new one if need be.
+func (p *Pool) member(k memberKey) *Member {
+	m := p.members[k]
+	if m == nil {
+		m = &Member{key: k.endpoint, roster: k.roster}
+		m.share.Store(fullShare)
+		p.number(m)
+		p.members[k] = m
+	}
+	return m
+}
+
+// number gives m a number. Nobody holds a claim on one that is vacant, so nobody looks at its entry.
+func (p *Pool) number(m *Member) {
+	all := *p.byNumber.Load()
+	if last := len(p.vacant) - 1; last >= 0 {
+		m.number, p.vacant = p.vacant[last], p.vacant[:last]
+		all[m.number] = m
+		return
+	}
+	m.number = uint32(len(all))
+	all = append(slices.Clip(all), m)
+	p.byNumber.Store(&all)
+}
+
+func (p *Pool) at(number uint32) *Member { return (*p.byNumber.Load())[number] }
+
+// forgetAfter is how long a member that has gone is kept at least: longer than connections may begin that were steered
+// by the configuration before (route.Grace).
+const forgetAfter = 10 * time.Second
+
+// Settle tells the pool that groups are those in force, all that are: what members other routes had are gone, and those
+// that have been gone for long and have no claim are forgotten.
+func (p *Pool) Settle(groups []*Group) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	inForce := make(map[*roster]bool, len(groups))
+	for _, g := range groups {
+		inForce[g.roster] = true
+	}
+	left := make(map[*roster]bool, len(p.rosters))
+	for key, m := range p.members {
+		if !p.forget(key, m) {
+			left[m.roster] = true
+		}
+	}
+	for route, r := range p.rosters {
+		switch {
+		case inForce[r]:
+		case left[r]:
+			r.disband()
+		default:
+			delete(p.rosters, route)
+		}
+	}
+}
+
+// forget removes a member that nobody needs any more, and reports whether it did.
+func (p *Pool) forget(key memberKey, m *Member) bool {
+	if !m.roster.isLongGone(m) || !m.active.CompareAndSwap(0, retired) {
+		return false
+	}
+	delete(p.members, key)
+	p.vacant = append(p.vacant, m.number)
+	return true
+}
