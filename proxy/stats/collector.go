@@ -31,6 +31,8 @@ var (
 		"Datagrams received from (in) and sent to (out) clients.", []string{"route", "direction"}, nil)
 	descDrops = prometheus.NewDesc("anyport_udp_drops_total",
 		"Datagrams that were not forwarded, by reason.", []string{"reason"}, nil)
+	descICMP = prometheus.NewDesc("anyport_udp_icmp_errors_total",
+		"ICMP errors about datagrams to upstreams, by what they led to.", []string{"outcome"}, nil)
 	descKernelDrops = prometheus.NewDesc("anyport_udp_socket_drops_total",
 		"Datagrams that the kernel dropped because a UDP socket's receive buffer was full.", []string{"socket"}, nil)
 	descLost = prometheus.NewDesc("anyport_access_log_lost_total",
@@ -40,7 +42,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descOpened, descActive, descEnded, descBytes, descPackets, descDrops,
-		descKernelDrops, descLost} {
+		descICMP, descKernelDrops, descLost} {
 		ch <- d
 	}
 }
@@ -56,6 +58,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for d, n := range c.Registry.SumDrops() {
 		counter(ch, descDrops, n, Drop(d).String())
+	}
+	for what, n := range c.Registry.SumICMP() {
+		counter(ch, descICMP, n, ICMP(what).String())
 	}
 	if c.KernelDrops != nil {
 		clients, replies := c.KernelDrops()

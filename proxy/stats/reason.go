@@ -29,6 +29,11 @@ const (
 	Evicted                          // UDP: the oldest idle flow made room for a new one
 	Drained                          // still open when the drain timeout ended, or refused while draining
 	IOError                          // reading or writing failed otherwise; the log names the errno
+
+	// UDP: what an ICMP error says of the upstream.
+	UpstreamRefused     // the upstream's host has nobody on the port
+	UpstreamUnreachable // no way leads to the upstream, or none that a filter lets be used
+
 	NumReasons
 )
 
@@ -43,6 +48,7 @@ var reasonNames = [NumReasons]string{
 	Limit: "limit", RouteLimit: "route_limit", SourceLimit: "source_limit",
 	NoDescriptor: "no_descriptor", NoSource: "no_source", Evicted: "evicted",
 	Drained: "drained", IOError: "io_error",
+	UpstreamRefused: "upstream_refused", UpstreamUnreachable: "upstream_unreachable",
 }
 
 // String returns the reason's word.
@@ -86,6 +92,31 @@ var dropNames = [NumDrops]string{
 func (d Drop) String() string {
 	if d < NumDrops {
 		return dropNames[d]
+	}
+	return "unknown"
+}
+
+// ICMP says what an ICMP error about a datagram to an upstream has led to.
+type ICMP uint8
+
+const (
+	ICMPRefused     ICMP = iota // port unreachable: the flow has ended, its client was told
+	ICMPUnreachable             // host unreachable or prohibited: the same
+	ICMPTooBig                  // fragmentation needed or packet too big: the client was told
+	ICMPStray                   // it names no open flow, or not its upstream
+	ICMPLimited                 // more than are acted upon in a second
+	NumICMP
+)
+
+var icmpNames = [NumICMP]string{
+	ICMPRefused: "refused", ICMPUnreachable: "unreachable", ICMPTooBig: "too_big", ICMPStray: "stray",
+	ICMPLimited: "limited",
+}
+
+// String returns the word of what the error has led to.
+func (i ICMP) String() string {
+	if i < NumICMP {
+		return icmpNames[i]
 	}
 	return "unknown"
 }

@@ -34,10 +34,11 @@ type Route struct {
 	OpenTCP limit.Gate // connections that are open now, but for those that were refused
 }
 
-// Drops is one worker's count of datagrams that were not forwarded.
+// Drops is one worker's count of datagrams that were not forwarded, and of ICMP errors about those that were.
 type Drops struct {
-	N [NumDrops]atomic.Uint64
-	_ [64]byte
+	N    [NumDrops]atomic.Uint64
+	ICMP [NumICMP]atomic.Uint64
+	_    [64]byte
 }
 
 // Registry holds the counters of every route that ever was, and of the traffic that belongs to none.
@@ -91,6 +92,17 @@ func (r *Registry) SumDrops() [NumDrops]uint64 {
 	for i := range r.Drops {
 		for d := range sum {
 			sum[d] += r.Drops[i].N[d].Load()
+		}
+	}
+	return sum
+}
+
+// SumICMP returns the ICMP errors about datagrams to upstreams, by ICMP.
+func (r *Registry) SumICMP() [NumICMP]uint64 {
+	var sum [NumICMP]uint64
+	for i := range r.Drops {
+		for what := range sum {
+			sum[what] += r.Drops[i].ICMP[what].Load()
 		}
 	}
 	return sum

@@ -31,6 +31,13 @@ func TestEveryReasonAndDropHasAWord(t *testing.T) {
 	if len(seen) != int(NumDrops) || seen[""] || seen["unknown"] {
 		t.Errorf("drops share a word or lack one: %v", seen)
 	}
+	clear(seen)
+	for i := range NumICMP {
+		seen[i.String()] = true
+	}
+	if len(seen) != int(NumICMP) || seen[""] || seen["unknown"] {
+		t.Errorf("outcomes of ICMP errors share a word or lack one: %v", seen)
+	}
 }
 
 func TestSum(t *testing.T) {

@@ -23,9 +23,8 @@ func TestUnreachableUpstream(t *testing.T) {
 	refused, silent := dial(t, r.Client, "198.18.1.1:9"), dial(t, r.Client, "198.18.2.1:9")
 	works := dial(t, r.Client, "198.18.3.1:9")
 	for i := range 300 {
-		_, err := refused.Write([]byte("?"))
-		must(t, err)
-		_, err = silent.Write([]byte("?"))
+		_, _ = refused.Write([]byte("?")) // its socket may report the last error
+		_, err := silent.Write([]byte("?"))
 		must(t, err)
 		exchange(t, works, fmt.Appendf(nil, "%d", i))
 	}

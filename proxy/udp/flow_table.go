@@ -43,13 +43,17 @@ func (t *flowTable) find(key *flowKey) flowID { return t.index.find(t.flows, t.h
 
 // findNAT returns the flow that sends from that NAT address and port, or noFlow.
 func (t *flowTable) findNAT(nat *sock.Addr) flowID {
+	if id := t.place(nat); id != noFlow && t.flows[id].state.isOpen() {
+		return id
+	}
+	return noFlow
+}
+
+// place returns the place in the table of a NAT address and port, or noFlow if it is not ours.
+func (t *flowTable) place(nat *sock.Addr) flowID {
 	for _, b := range t.byAddr[nat.IP] {
-		if nat.Port < b.first() || nat.Port > b.last() {
-			continue
-		}
-		id := b.base + flowID(nat.Port-b.first())
-		if t.flows[id].state.isOpen() {
-			return id
+		if nat.Port >= b.first() && nat.Port <= b.last() {
+			return b.base + flowID(nat.Port-b.first())
 		}
 	}
 	return noFlow

@@ -28,6 +28,14 @@
 // flow that began ends with one [stats.Reason], counted with its route and logged. A flow that was refused is counted
 // with its route, not logged.
 //
+// # ICMP
+//
+// An ICMP error about a datagram to an upstream names the NAT address and port, but the kernel would report it on a
+// socket without them. So raw sockets read these errors themselves, at most 1,000 a second. One that names an open flow
+// and its upstream is passed on to the client, rewritten to be about the datagram that the client has sent, from the
+// original destination. Unreachable ends the flow; too big does not, because the kernel cuts what follows to the path's
+// MTU.
+//
 // # Memory
 //
 // 80 bytes and 2 for each NAT port that was added, busy or not, and at most 20 for each flow of the maximum. 100,000

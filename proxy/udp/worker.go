@@ -23,6 +23,7 @@ type worker struct {
 	clients   *sock.Socket
 	replies   *sock.Socket
 	raw       *sock.RawUDP
+	icmp      *sock.RawICMP
 	epoll     sock.Epoll
 	wakeup    sock.Wakeup
 	batch     *sock.RecvBatch                    // one for both directions: each is sent before the other is read
@@ -42,6 +43,7 @@ type worker struct {
 	now        tick          // the same
 	record     stats.Record  // kept so that none need be allocated
 	complaint  complaint
+	icmpBudget icmpBudget
 }
 
 func newWorker(opts *Options) (*worker, error) {
@@ -60,8 +62,11 @@ func newWorker(opts *Options) (*worker, error) {
 	if w.raw, err = sock.OpenRawUDP(batchSize, w.sendFailed); err != nil {
 		return nil, err
 	}
-	if err := w.watch(); err != nil {
+	if w.icmp, err = sock.OpenRawICMP(); err != nil {
 		return nil, errors.Join(err, w.raw.Close())
+	}
+	if err := w.watch(); err != nil {
+		return nil, errors.Join(err, w.raw.Close(), w.icmp.Close())
 	}
 	return w, nil
 }
@@ -71,6 +76,7 @@ const (
 	clientsReady = iota
 	repliesReady
 	woken
+	icmpReady
 	numEvents
 )
 
@@ -83,12 +89,22 @@ func (w *worker) watch() (err error) {
 		w.epoll.Close()
 		return err
 	}
-	fds := [numEvents]int{clientsReady: w.clients.FD(), repliesReady: w.replies.FD(), woken: w.wakeup.FD()}
-	for what, fd := range fds {
-		if errno := w.epoll.Add(fd, sock.NewEvent(unix.EPOLLIN, uint64(what))); errno != 0 {
-			w.epoll.Close()
-			w.wakeup.Close()
-			return fmt.Errorf("watch socket: %w", errno)
+	if err = w.watchAll(); err != nil {
+		w.epoll.Close()
+		w.wakeup.Close()
+	}
+	return err
+}
+
+// watchAll fills the epoll set.
+func (w *worker) watchAll() error {
+	fds := [numEvents][]int{clientsReady: {w.clients.FD()}, repliesReady: {w.replies.FD()}, woken: {w.wakeup.FD()},
+		icmpReady: w.icmp.FDs()}
+	for what, list := range fds {
+		for _, fd := range list {
+			if errno := w.epoll.Add(fd, sock.NewEvent(unix.EPOLLIN, uint64(what))); errno != 0 {
+				return fmt.Errorf("watch socket: %w", errno)
+			}
 		}
 	}
 	return nil
@@ -98,7 +114,7 @@ func (w *worker) watch() (err error) {
 func (w *worker) release() error {
 	w.epoll.Close()
 	w.wakeup.Close()
-	return w.raw.Close()
+	return errors.Join(w.raw.Close(), w.icmp.Close())
 }
 
 // run forwards until it is told to stop or has drained.
@@ -136,6 +152,9 @@ func (w *worker) turn(events []sock.Event) (timeout int) {
 	}
 	if ready[repliesReady] {
 		w.fromUpstreams()
+	}
+	if ready[icmpReady] {
+		w.fromICMP()
 	}
 	if ready[clientsReady] {
 		w.fromClients()
