@@ -114,6 +114,11 @@ func (d *decoder) checkOwnAddresses(c *draft, served *bart.Lite) {
 	if p, inside := within(served, c.Metrics.Addr()); inside {
 		d.fault(c.top.at("metrics"), hint, "%s lies inside %s, which is served here", c.Metrics.Addr(), p)
 	}
+	each(c.top.at("tcp_sources"), parseTCPSource, func(item value, a netip.Addr) {
+		if p, inside := within(served, a); inside {
+			d.fault(item, hint, "%s lies inside %s, which is served here", a, p)
+		}
+	})
 	lines := map[netip.Addr]int{}
 	each(c.top.at("udp_sources"), parseUDPSource, func(item value, s UDPSource) {
 		if p, inside := within(served, s.Addr); inside {

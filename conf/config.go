@@ -34,6 +34,7 @@ type Config struct {
 	Metrics         netip.AddrPort // the zero AddrPort: no metrics listener
 	Workers         int            // 0: one per core
 	UDPSources      []UDPSource    // none: the routed source address, DefaultUDPPorts
+	TCPSources      []netip.Addr   // none of a family: the routed source address
 	MaxConnections  int            // TCP connections at once, in total
 	MaxPerSource    int            // TCP connections at once of one source; 0: no limit
 	MaxFlows        int            // UDP flows at once, in total

@@ -50,7 +50,7 @@ func (h *Host) has(addr netip.Addr) bool {
 	return false
 }
 
-// checkHost refuses prefixes that would cut the host off, and warns of UDP sources that no reply would reach.
+// checkHost refuses prefixes that would cut the host off, and warns of sources that are not its own.
 func (d *decoder) checkHost(c *draft, host *Host) {
 	onLink := func(item value, p netip.Prefix) {
 		if how := host.conflict(p); how != "" && !c.AllowOnLink {
@@ -63,6 +63,11 @@ func (d *decoder) checkHost(c *draft, host *Host) {
 	each(c.top.at("udp_sources"), parseUDPSource, func(item value, s UDPSource) {
 		if !host.has(s.Addr) {
 			d.warn(item, "replies reach only addresses that are local here", "%s is not an address of this host", s.Addr)
+		}
+	})
+	each(c.top.at("tcp_sources"), parseTCPSource, func(item value, a netip.Addr) {
+		if !host.has(a) {
+			d.warn(item, "nothing can be sent from it until it is", "%s is not an address of this host", a)
 		}
 	})
 }

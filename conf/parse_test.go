@@ -89,6 +89,7 @@ udp_sources = [
   "203.0.113.1:10000-20000",
   "[2001:db8:1::1]:20000-30000",
 ]
+tcp_sources = ["203.0.113.1", "2001:db8:1::1"]
 max_connections = 1_000
 max_connections_per_source = 50
 max_flows = 2000
@@ -149,6 +150,7 @@ query_log = "1/1000"
 			{netip.MustParseAddr("203.0.113.1"), rule.PortRange{First: 10000, Last: 20000}},
 			{netip.MustParseAddr("2001:db8:1::1"), rule.PortRange{First: 20000, Last: 30000}},
 		},
+		TCPSources:      []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8:1::1")},
 		MaxConnections:  1000,
 		MaxPerSource:    50,
 		MaxFlows:        2000,
@@ -158,7 +160,7 @@ query_log = "1/1000"
 		LogProgress:     30 * time.Minute,
 		ResolveInterval: 5 * time.Minute,
 		Routes: []Route{{
-			Line:     20,
+			Line:     21,
 			Name:     "ssh",
 			Protocol: rule.TCP,
 			Prefixes: prefixes("198.18.1.0/24", "2001:db8:0:1::/64"),
@@ -184,7 +186,7 @@ query_log = "1/1000"
 			MaxConnections: 500,
 		}},
 		DNS: []DNS{{
-			Line:              43,
+			Line:              44,
 			Name:              "ns1",
 			Prefixes:          prefixes("198.18.16.53/32"),
 			Port:              5353,

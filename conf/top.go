@@ -19,6 +19,7 @@ var topKeys = []key[Config]{
 	{"metrics", single(func(c *Config) *netip.AddrPort { return &c.Metrics }, parseListener)},
 	{"workers", integer(func(c *Config) *int { return &c.Workers }, 0, maxWorkers)},
 	{"udp_sources", list(func(c *Config) *[]UDPSource { return &c.UDPSources }, parseUDPSource)},
+	{"tcp_sources", setTCPSources},
 	{"max_connections", integer(func(c *Config) *int { return &c.MaxConnections }, 1, maxConnections)},
 	{"max_connections_per_source", integer(func(c *Config) *int { return &c.MaxPerSource }, 0, maxConnections)},
 	{"max_flows", integer(func(c *Config) *int { return &c.MaxFlows }, 1, maxFlows)},
@@ -61,6 +62,27 @@ func parseUDPSource(text string) (UDPSource, *finding) {
 	}
 	r, f := parsePortRange(ports)
 	return UDPSource{Addr: addr, Ports: r}, f
+}
+
+// maxTCPSources bounds what it costs to find out that none of them has a port left.
+const maxTCPSources = 64
+
+func setTCPSources(d *decoder, v value, c *Config) {
+	if len(v.items) > maxTCPSources {
+		d.report(v, refuse("", "the list has %d addresses; %d are the limit", len(v.items), maxTCPSources))
+		return
+	}
+	list(func(c *Config) *[]netip.Addr { return &c.TCPSources }, parseTCPSource)(d, v, c)
+}
+
+// parseTCPSource reads "203.0.113.1" or "2001:db8::1".
+func parseTCPSource(text string) (netip.Addr, *finding) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}, refuse(`write "203.0.113.1" or "2001:db8::1"; ports are those of ip_local_port_range`,
+			"%q is no address", text)
+	}
+	return addr, checkUnicast(addr)
 }
 
 // parseLog reads a path, "-" for standard output, or "none" as "". Paths become relative to the file's directory later.

@@ -37,10 +37,10 @@ func (s *Server) Prepare(ctx context.Context, cfg *conf.Config) (*Generation, er
 		return nil, fmt.Errorf("compile rules: %w", err)
 	}
 	g := &Generation{config: cfg, rules: set, routes: make([]*route.Route, len(set.Rules))}
-	known := s.knownEndpoints()
+	known, sources := s.knownEndpoints(), route.NewSources(cfg.TCPSources)
 	for i := range cfg.Routes {
 		if r := &cfg.Routes[i]; r.Action == rule.Steer {
-			g.add(i, s.newRoute(r, known[r.Name]), r.Protocol != rule.TCP)
+			g.add(i, s.newRoute(r, sources, known[r.Name]), r.Protocol != rule.TCP)
 		}
 	}
 	g.table = route.NewTable(compiled, g.routes)
@@ -76,13 +76,14 @@ func (s *Server) knownEndpoints() map[string][]upstream.Endpoint {
 }
 
 // newRoute makes a route that begins with the endpoints known of its upstreams, for the names that will not resolve.
-func (s *Server) newRoute(r *conf.Route, known []upstream.Endpoint) *route.Route {
+func (s *Server) newRoute(r *conf.Route, sources route.Sources, known []upstream.Endpoint) *route.Route {
 	return &route.Route{
 		Name:           r.Name,
 		Upstreams:      s.pool.Group(r, known),
 		ProxyProtocol:  r.ProxyProtocol,
 		HeaderSenders:  prefixSet(r.HeaderSenders),
 		HeaderTimeout:  r.HeaderTimeout,
+		Sources:        sources,
 		ConnectTimeout: r.ConnectTimeout,
 		TCPIdle:        r.TCPIdle,
 		UDPIdle:        r.UDPIdle,

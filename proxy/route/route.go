@@ -24,6 +24,7 @@ type Route struct {
 	ProxyProtocol  conf.ProxyProtocol
 	HeaderSenders  *bart.Lite    // whose connections begin with a PROXY header; nil: nobody's
 	HeaderTimeout  time.Duration // 0: none
+	Sources        Sources
 	ConnectTimeout time.Duration // 0: the kernel's own limit
 	TCPIdle        time.Duration // 0: none
 	UDPIdle        time.Duration // 0: none
@@ -32,6 +33,30 @@ type Route struct {
 	Keepalive      time.Duration // TCP: see sock.SetKeepalive; 0: none
 	MaxConnections int           // TCP, at once; 0: no limit
 	Stats          *stats.Route
+}
+
+// Sources are addresses of the host that TCP connections to upstreams come from, by family. Where there is none, the
+// host's routes choose.
+type Sources struct{ V4, V6 []netip.Addr }
+
+// NewSources sorts addresses by family.
+func NewSources(addrs []netip.Addr) (s Sources) {
+	for _, a := range addrs {
+		if a.Is4() {
+			s.V4 = append(s.V4, a)
+		} else {
+			s.V6 = append(s.V6, a)
+		}
+	}
+	return s
+}
+
+// Towards returns the sources of the family of to.
+func (s Sources) Towards(to netip.Addr) []netip.Addr {
+	if to.Is4() {
+		return s.V4
+	}
+	return s.V6
 }
 
 // TakesHeader reports whether a TCP connection from this sender must begin with a PROXY header.

@@ -40,8 +40,30 @@ func LocalAddress(fd int) (Addr, syscall.Errno) {
 // ones, and starts to connect it. It returns EINPROGRESS with a valid descriptor while the handshake is under way; with
 // any other errno there is no descriptor. Nothing is bound first: the kernel then chooses a source port per destination,
 // so that one address has 28,000 ports for each upstream and not 28,000 in all (inet_hash_connect in
-// net/ipv4/inet_hashtables.c).
+// net/ipv4/inet_hashtables.c). With none left it is EADDRNOTAVAIL.
 func Connect(to Addr) (fd int, errno syscall.Errno) {
+	if fd, errno = openFor(to); errno != 0 {
+		return -1, errno
+	}
+	return connect(fd, to)
+}
+
+// ConnectFrom is Connect from one of the host's addresses, which is of the family of to; its port is not used. Each
+// address has its own 28,000 ports for every upstream: IP_BIND_ADDRESS_NO_PORT (ip(7), since Linux 4.2) leaves the port
+// to the connect. EADDRNOTAVAIL says that none is left, or that the address is not the host's.
+func ConnectFrom(from, to Addr) (fd int, errno syscall.Errno) {
+	if fd, errno = openFor(to); errno != 0 {
+		return -1, errno
+	}
+	setOption(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) // for IPv6, too (ipv6_setsockopt)
+	if errno = bind(fd, Addr{IP: from.IP}); errno != 0 {
+		Close(fd)
+		return -1, errno
+	}
+	return connect(fd, to)
+}
+
+func openFor(to Addr) (fd int, errno syscall.Errno) {
 	family := uintptr(unix.AF_INET6)
 	if to.Is4() {
 		family = unix.AF_INET
@@ -53,14 +75,26 @@ func Connect(to Addr) (fd int, errno syscall.Errno) {
 	}
 	setOption(int(n), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	setOption(int(n), unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+	return int(n), 0
+}
+
+func bind(fd int, from Addr) syscall.Errno {
+	var raw sockaddr
+	size := from.encode(&raw)
+	_, _, errno := unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(size))
+	return errno
+}
+
+// connect starts to connect fd, and closes it if that fails.
+func connect(fd int, to Addr) (int, syscall.Errno) {
 	var raw sockaddr
 	size := to.encode(&raw)
-	_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, n, uintptr(unsafe.Pointer(&raw)), uintptr(size))
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(size))
 	if errno != 0 && errno != unix.EINPROGRESS {
-		Close(int(n))
+		Close(fd)
 		return -1, errno
 	}
-	return int(n), errno
+	return fd, errno
 }
 
 // TakeError returns the error that is pending on a socket and clears it (SO_ERROR in socket(7)): of a connect that was

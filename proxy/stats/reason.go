@@ -25,7 +25,7 @@ const (
 	RouteLimit                       // TCP: the route's max_connections is reached
 	SourceLimit                      // TCP: max_connections_per_source is reached
 	NoDescriptor                     // out of file descriptors or socket memory
-	NoSource                         // no NAT port is free towards the upstream
+	NoSource                         // no source port is free towards any upstream
 	Evicted                          // UDP: the oldest idle flow made room for a new one
 	Drained                          // still open when the drain timeout ended, or refused while draining
 	IOError                          // reading or writing failed otherwise; the log names the errno

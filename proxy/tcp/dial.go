@@ -60,7 +60,7 @@ func (w *worker) try(c *conn, to netip.AddrPort) bool {
 		c.reason = stats.Loop
 		return false
 	}
-	fd, errno := sock.Connect(c.upstream)
+	fd, errno := w.connect(c)
 	if fd >= w.engine.bound {
 		sock.Abort(fd)
 		errno = unix.EMFILE
@@ -96,6 +96,8 @@ func (c *conn) failedToConnect(errno syscall.Errno) {
 		c.reason = stats.ConnectTimeout
 	case unix.EHOSTUNREACH, unix.ENETUNREACH:
 		c.reason = stats.ConnectUnreachable
+	case unix.EADDRNOTAVAIL:
+		c.reason = stats.NoSource
 	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ENOSPC:
 		c.reason = stats.NoDescriptor
 	default:

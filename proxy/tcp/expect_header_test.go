@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net/netip"
 	"testing"
@@ -106,27 +107,31 @@ func TestHeaderToHeader(t *testing.T) {
 	for _, path := range paths {
 		for _, version := range []conf.ProxyProtocol{conf.ProxyV1, conf.ProxyV2} {
 			for _, named := range []string{"192.0.2.1:56324", "[2001:db8::1]:56324"} {
-				need(t, path.client, path.upstream)
-				up := newServer(t, path.upstream.upstream)
-				r := newRig(t, path.client, setup{route: route.Route{HeaderSenders: everybody, ProxyProtocol: version},
-					upstreams: addrs(up)})
-				client := r.dial()
-				client.write(string(appendHeader(nil, version, addr(named), addr("203.0.113.9:999"))))
-				client.send(some)
-				upstream := up.accept()
-				in := bufio.NewReader(upstream)
-				got, err := proxyproto.Read(in)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !sameAddr(got.SourceAddr, named) || !sameAddr(got.DestinationAddr, r.addr.String()) {
-					t.Errorf("%s, %s behind a header: header %+v", path.name, named, got)
-				}
-				if n, err := io.ReadFull(in, make([]byte, some)); err != nil {
-					t.Errorf("%d bytes behind the header: %v", n, err)
-				}
+				t.Run(fmt.Sprintf("%s/v%d/%s", path.name, version, named), func(t *testing.T) {
+					need(t, path.client, path.upstream)
+					testHeaderToHeader(t, path.client, path.upstream, version, named)
+				})
 			}
 		}
+	}
+}
+
+func testHeaderToHeader(t *testing.T, from, to family, version conf.ProxyProtocol, named string) {
+	up := newServer(t, to.upstream)
+	r := newRig(t, from, setup{route: route.Route{HeaderSenders: everybody, ProxyProtocol: version}, upstreams: addrs(up)})
+	client := r.dial()
+	client.write(string(appendHeader(nil, version, addr(named), addr("203.0.113.9:999"))))
+	client.send(some)
+	in := bufio.NewReader(up.accept())
+	got, err := proxyproto.Read(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !sameAddr(got.SourceAddr, named) || !sameAddr(got.DestinationAddr, r.addr.String()) {
+		t.Errorf("header %+v, want one of %s to %s", got, named, r.addr)
+	}
+	if n, err := io.ReadFull(in, make([]byte, some)); err != nil {
+		t.Errorf("%d bytes behind the header: %v", n, err)
 	}
 }
 

@@ -53,7 +53,7 @@ func warmUp() {
 }
 
 func addAddresses(ns *netlab.Namespace) error {
-	for _, a := range []netip.Addr{v6.served, v6.upstream, v6.spare} {
+	for _, a := range append([]netip.Addr{v6.served, v6.upstream, v6.spare}, pool[v6.name].V6...) {
 		if err := ns.AddAddr("lo", netip.PrefixFrom(a, 128)); err != nil {
 			return err
 		}

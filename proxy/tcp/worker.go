@@ -31,8 +31,9 @@ type worker struct {
 	again    []uint64 // keys of connections that have had their turn and can go on
 	resumed  []uint64 // what again was a round ago; its memory is used again
 	record   stats.Record
-	progress tick // between two lines of an open connection in the access log; 0: only one, at its end
-	peer     int  // the worker that relief looked at last
+	progress tick   // between two lines of an open connection in the access log; 0: only one, at its end
+	peer     int    // the worker that relief looked at last
+	source   uint32 // counts what connectFrom has taken
 
 	load   atomic.Int64 // connections here or on their way here
 	nudged atomic.Bool  // another worker has left something in the listener's queue
@@ -64,6 +65,7 @@ func newWorker(e *Engine, id int) (w *worker, err error) {
 		routes:   newRouteRefs(id, e.options.Stats),
 		inbox:    newInbox(),
 		peer:     rand.IntN(e.options.Workers),
+		source:   rand.Uint32(), // so that workers do not walk in step
 	}
 	w.timers.slab = &w.slab
 	if e.options.AccessLog != nil {
