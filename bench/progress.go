@@ -51,17 +51,17 @@ func (p *Progress) Step(format string, args ...any) {
 	fmt.Fprintln(p.w, text)
 }
 
-// Round tells which round of how many goes on with which work, since when, and when none more will begin.
-func (p *Progress) Round(round, rounds int, since, limit time.Duration, work string) {
+// Round tells which round of how many of a plan goes on with which work, and how long the rounds have taken.
+func (p *Progress) Round(round, rounds int, since time.Duration, plan Plan, work string) {
 	if p == nil {
 		return
 	}
-	left := limit - since
+	left := plan.Limit - since
 	if round > 0 {
 		left = min(left, since/time.Duration(round)*time.Duration(rounds-round))
 	}
 	text := fmt.Sprintf("round %d of %d, %v gone, at most %v left",
-		round+1, rounds, since.Round(time.Second), max(left, 0).Round(time.Second))
+		round+1, rounds, since.Round(time.Second), (max(left, 0) + plan.Then).Round(time.Second))
 	if p.live {
 		text += ": " + work
 	} else if round == p.round { // a line for each round is enough

@@ -2,13 +2,14 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
 
 // steerSuite compares ways to bring every address of a prefix to one socket: a plain bound socket, which is the limit,
-// sk_lookup with tables of three sizes, and TPROXY by nft and both kinds of iptables, with connection tracking and
-// without.
+// sk_lookup with tables of three sizes, a socket for each address, and TPROXY by nft and both kinds of iptables, with
+// connection tracking and without.
 var steerSuite = Suite{
 	Name:     "steer",
 	About:    "the receive path: a plain socket, sk_lookup, TPROXY",
@@ -18,113 +19,140 @@ var steerSuite = Suite{
 
 func steerPlan(o Options) (Plan, []steerFamily) {
 	if o.Quick {
-		return Plan{Rounds: 15, Limit: 24 * time.Second, Seed: o.Seed}, steerFamilies[:1]
+		return Plan{Rounds: 15, Limit: 25 * time.Second, Seed: o.Seed}, steerFamilies[:1]
 	}
 	return Plan{Rounds: 40, Limit: 5 * time.Minute, Seed: o.Seed}, steerFamilies
 }
 
-func runSteer(ctx context.Context, session *session) ([]WorkResult, error) {
+// runSteer does one family after the other: sockets for every address of both would be more descriptors than a process
+// may have.
+func runSteer(ctx context.Context, session *session) (results []WorkResult, err error) {
 	plan, families := steerPlan(session.Options)
-	s := &steerRun{session: session}
-	if err := s.openGenerator(len(families)); err != nil {
-		return nil, err
-	}
-	var works []Work
 	for i := range families {
-		added, err := s.prepare(ctx, &families[i])
+		plan.Then = time.Duration(len(families)-1-i) * plan.Limit
+		s := &steerRun{session: session, family: &families[i]}
+		more, err := s.run(ctx, plan)
 		if err != nil {
 			return nil, err
 		}
-		works = append(works, added...)
+		results = append(results, more...)
+	}
+	return results, nil
+}
+
+// steerRun is the steer suite in one family.
+type steerRun struct {
+	*session
+	family    *steerFamily
+	tracking  trackingTable
+	generator *generator
+	beds      []*steerBed
+}
+
+func (s *steerRun) run(ctx context.Context, plan Plan) (results []WorkResult, err error) {
+	defer func() { err = errors.Join(err, s.close()) }()
+	works, err := s.prepare(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return Run(ctx, works, plan, s.Progress)
 }
 
-// steerRun is one run of the steer suite.
-type steerRun struct {
-	*session
-	generator *generator
-}
-
-func (s *steerRun) openGenerator(families int) (err error) {
-	if s.generator, err = newGenerator(families * streamsPerFamily); err == nil {
-		s.onClose(s.generator.close)
+func (s *steerRun) close() error {
+	var errs []error
+	for _, b := range s.beds {
+		errs = append(errs, b.close())
 	}
-	return err
+	if s.generator != nil {
+		errs = append(errs, s.generator.close())
+	}
+	return errors.Join(errs...)
 }
-
-// The works of the suite.
-const (
-	newFlowsOnePort = "packets of new UDP flows, one port"
-	newFlowsAnyPort = "packets of new UDP flows, random ports"
-	connectedFlows  = "packets of connected UDP flows"
-	tcpConnections  = "TCP connect, accept, close"
-)
 
 // flowCount is how many connected flows there are; packets go round them.
-const flowCount = 256
+const flowCount = 64
 
-// steerTraffic is what all subjects of a family get.
+// steerTraffic is the packets that subjects get.
 type steerTraffic struct {
-	flows                       []flow
-	onePort, anyPort, connected stream
+	flows     []flow
+	connected stream
+	all, few  newTraffic // to all destinations, and to the first addresses
+	fill      stream     // new flows enough to fill a connection tracking table; none if that is not done
 }
 
-// streamsPerFamily is how many streams traffic makes.
-const streamsPerFamily = 3
+// newTraffic is packets of new flows and connections.
+type newTraffic struct{ onePort, anyPort, syns stream }
 
-func (s *steerRun) traffic(f *steerFamily) (t steerTraffic, err error) {
-	t.flows = f.flows(flowCount, steerPort, s.rng)
-	if t.onePort, err = s.generator.add(f.newFlowFrames(streamFrames, steerPort, s.rng)); err != nil {
+// traffic makes the packets.
+func (s *steerRun) traffic() (t steerTraffic, err error) {
+	const streams = 7
+	if s.generator, err = newGenerator(streams*streamFrames + s.tracking.fill); err != nil {
 		return t, err
 	}
-	if t.anyPort, err = s.generator.add(f.newFlowFrames(streamFrames, 0, s.rng)); err != nil {
-		return t, err
-	}
+	t.flows = s.family.flows(flowCount, steerPort, s.rng)
 	t.connected, err = s.generator.add(flowFrames(streamFrames, t.flows))
+	for reach, of := range map[int]*newTraffic{destinations: &t.all, addresses: &t.few} {
+		err = errors.Join(err, s.add(&of.onePort, streamFrames, reach, steerPort, udpFrame),
+			s.add(&of.anyPort, streamFrames, reach, 0, udpFrame), s.add(&of.syns, streamFrames, reach, steerPort, synFrame))
+	}
+	if s.tracking.fill > 0 {
+		err = errors.Join(err, s.add(&t.fill, s.tracking.fill, destinations, steerPort, udpFrame))
+	}
 	return t, err
 }
 
-// prepare builds a bed for each subject of a family and returns the works over them.
-func (s *steerRun) prepare(ctx context.Context, f *steerFamily) ([]Work, error) {
-	t, err := s.traffic(f)
+func (s *steerRun) add(to *stream, n, reach int, port uint16, build frameBuilder) (err error) {
+	*to, err = s.generator.add(s.family.newFlowFrames(n, reach, port, build, s.rng))
+	return err
+}
+
+// prepare builds a bed for each subject and returns the works over them.
+func (s *steerRun) prepare(ctx context.Context) ([]Work, error) {
+	s.step("preparing %s, packets", s.family.name)
+	if err := s.readTracking(); err != nil {
+		return nil, err
+	}
+	t, err := s.traffic()
 	if err != nil {
 		return nil, err
 	}
-	w := newSteerWorks(f, t, s.rng)
-	for _, subject := range steerSubjects() {
+	w := newSteerWorks(s.family, t, s.Quick, s.rng)
+	for _, subject := range steerSubjects(s.Quick) {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
-		s.step("preparing %s, %s", f.name, subject.name)
-		if why := subject.missing(); why != "" {
-			s.leaveOut(f.name+", "+subject.name, why)
-			continue
+		s.step("preparing %s, %s", s.family.name, subject.name)
+		why := subject.missing(&s.tracking)
+		if why == "" {
+			b, err := s.bed(subject, t.flows)
+			switch {
+			case err == nil:
+				w.add(subject, b)
+			case subject.required():
+				return nil, fmt.Errorf("prepare %s: %w", subject.name, err)
+			default:
+				why = err.Error()
+			}
 		}
-		b, err := s.bed(f, subject, t.flows)
-		if err != nil && subject.required() {
-			return nil, fmt.Errorf("prepare %s: %w", subject.name, err)
+		if why != "" {
+			s.leaveOut(s.family.name+", "+subject.name, why)
 		}
-		if err != nil {
-			s.leaveOut(f.name+", "+subject.name, err.Error())
-			continue
-		}
-		w.add(subject, b)
 	}
 	return w.list(), nil
 }
 
-func (s *steerRun) bed(f *steerFamily, subject steerSubject, flows []flow) (*steerBed, error) {
-	b, err := newSteerBed(s.lab, s.generator, f, subject.name)
-	s.onClose(b.close)
+// bed builds a subject's bed. One that fails is closed at once: it may hold descriptors that others need.
+func (s *steerRun) bed(subject steerSubject, flows []flow) (*steerBed, error) {
+	b, err := newSteerBed(s.lab, s.generator, s.family, subject.name)
+	s.beds = append(s.beds, b)
+	if err == nil {
+		err = subject.prepare(b, flows)
+	}
+	if err == nil && subject.tracked != untracked {
+		err = b.track(&s.tracking)
+	}
 	if err != nil {
-		return nil, err
-	}
-	if err := subject.prepare(b, flows); err != nil {
-		return nil, err
-	}
-	if subject.conntrack {
-		return b, b.enableConntrack()
+		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
 }

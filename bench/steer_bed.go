@@ -19,13 +19,14 @@ import (
 type steerBed struct {
 	family         *steerFamily
 	client, server *netlab.Namespace
-	conntrack      bool
-	ifindex        int // of the server's interface that packets are injected into
+	tracking       *trackingTable // nil: connections are not tracked
+	ifindex        int            // of the server's interface that packets are injected into
 
 	// All are made by openSockets.
-	receiver int   // UDP, unconnected: gets new flows
-	listener int   // TCP, the only one that blocks
-	flows    []int // UDP, connected
+	plan      socketPlan
+	receivers []int // UDP, unconnected: get new flows
+	listeners []int // TCP: block, unlike the others
+	flows     []int // UDP, connected
 
 	cleanup []func() error // in reverse order
 }
@@ -34,7 +35,7 @@ type steerBed struct {
 // XDP program changes how veth receives, and would make a generated packet of a real one: the client's end of it sends
 // none, multicast reports of IPv6 included.
 func newSteerBed(lab *netlab.Lab, g *generator, f *steerFamily, name string) (b *steerBed, err error) {
-	b = &steerBed{family: f, receiver: -1, listener: -1}
+	b = &steerBed{family: f}
 	if b.client, err = lab.Add("client of " + name); err != nil {
 		return b, err
 	}

@@ -68,11 +68,17 @@ func (f *steerFamily) client(rng *rand.Rand) netip.AddrPort {
 	return netip.AddrPortFrom(addr, uint16(1024+rng.IntN(64512)))
 }
 
-// frame is an Ethernet frame with a small UDP datagram in it: as long for IPv4 as for IPv6.
-type frame [64]byte
+// addresses is how many addresses a /20 has. The first ones of the served prefix, in IPv6 one of each unit, get sockets
+// of their own in one mode.
+const addresses = 4096
 
-// newFlowFrames returns n datagrams, each of a flow of its own, to random destinations; port 0 is a random port.
-func (f *steerFamily) newFlowFrames(n int, port uint16, rng *rand.Rand) []frame {
+// frame is an Ethernet frame with a small packet in it, as long for IPv4 as for IPv6: there is room for a TCP header
+// with one option behind an IPv6 header.
+type frame [80]byte
+
+// newFlowFrames returns n packets, each of a flow of its own, to random ones of the first reach destinations; port 0 is a
+// random port.
+func (f *steerFamily) newFlowFrames(n, reach int, port uint16, build frameBuilder, rng *rand.Rand) []frame {
 	seen := make(map[netip.AddrPort]bool, n)
 	frames := make([]frame, 0, n)
 	for len(frames) < n {
@@ -85,10 +91,13 @@ func (f *steerFamily) newFlowFrames(n int, port uint16, rng *rand.Rand) []frame 
 		if to == 0 {
 			to = uint16(1 + rng.IntN(65535))
 		}
-		frames = append(frames, udpFrame(client, netip.AddrPortFrom(f.destination(rng.IntN(destinations)), to)))
+		frames = append(frames, build(client, netip.AddrPortFrom(f.destination(rng.IntN(reach)), to)))
 	}
 	return frames
 }
+
+// frameBuilder is udpFrame or synFrame.
+type frameBuilder func(from, to netip.AddrPort) frame
 
 // flow is the two ends of a connected flow.
 type flow struct{ client, server netip.AddrPort }
@@ -114,42 +123,82 @@ func flowFrames(n int, flows []flow) []frame {
 // serverMAC is the address of the interface that frames are injected into.
 var serverMAC = [6]byte{0x02, 0, 0, 0, 0, 0x01}
 
-// udpFrame builds a frame with right checksums (RFC 791, RFC 768, RFC 8200).
-func udpFrame(from, to netip.AddrPort) frame {
-	var b frame
-	copy(b[0:], serverMAC[:])
-	copy(b[6:], []byte{0x02, 0, 0, 0, 0, 0x02})
-	ip := b[14:]
-	if from.Addr().Is4() {
-		binary.BigEndian.PutUint16(b[12:], 0x0800)
-		udpHeader(ip[20:], from, to)
-		ip[0], ip[8], ip[9] = 0x45, 64, 17
-		binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
-		copy(ip[12:], from.Addr().AsSlice())
-		copy(ip[16:], to.Addr().AsSlice())
-		binary.BigEndian.PutUint16(ip[10:], checksum(0, ip[:20]))
-		return b
-	}
-	binary.BigEndian.PutUint16(b[12:], 0x86dd)
-	udpHeader(ip[40:], from, to)
-	ip[0], ip[6], ip[7] = 0x60, 17, 64
-	binary.BigEndian.PutUint16(ip[4:], uint16(len(ip)-40))
-	copy(ip[8:], from.Addr().AsSlice())
-	copy(ip[24:], to.Addr().AsSlice())
-	return b
-}
+// IP protocol numbers.
+const (
+	protocolTCP = 6
+	protocolUDP = 17
+)
 
-// udpHeader fills a datagram whose payload is zeros.
-func udpHeader(b []byte, from, to netip.AddrPort) {
-	binary.BigEndian.PutUint16(b[0:], from.Port())
-	binary.BigEndian.PutUint16(b[2:], to.Port())
-	binary.BigEndian.PutUint16(b[4:], uint16(len(b)))
-	pseudo := append(from.Addr().AsSlice(), to.Addr().AsSlice()...)
-	sum := checksum(uint32(17+len(b)), pseudo, b)
+// Lengths of headers.
+const (
+	ethernetHeader = 14
+	ipv4Header     = 20
+	ipv6Header     = 40
+	synHeader      = 24 // of TCP, with the option that every client sends
+)
+
+// udpFrame builds a datagram that fills the frame with zeros (RFC 768).
+func udpFrame(from, to netip.AddrPort) (b frame) {
+	udp := b.ip(protocolUDP, from, to, -1)
+	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
+	sum := transportSum(protocolUDP, udp, from, to)
 	if sum == 0 {
 		sum = 0xffff // zero means "no checksum"
 	}
-	binary.BigEndian.PutUint16(b[6:], sum)
+	binary.BigEndian.PutUint16(udp[6:], sum)
+	return b
+}
+
+// synFrame builds the first segment of a TCP connection, with a maximum segment size (RFC 9293).
+func synFrame(from, to netip.AddrPort) (b frame) {
+	tcp := b.ip(protocolTCP, from, to, synHeader)
+	const syn, window, mssOption = 0x02, 64240, 0x0204_0000 | 1460
+	binary.BigEndian.PutUint32(tcp[4:], uint32(from.Port())<<16) // any sequence number will do
+	tcp[12], tcp[13] = synHeader/4<<4, syn
+	binary.BigEndian.PutUint16(tcp[14:], window)
+	binary.BigEndian.PutUint32(tcp[20:], mssOption)
+	binary.BigEndian.PutUint16(tcp[16:], transportSum(protocolTCP, tcp, from, to))
+	return b
+}
+
+// ip writes the headers before the transport protocol's and its ports, and returns where that one begins, of the given
+// length or, if that is negative, to the frame's end (RFC 791, RFC 8200).
+func (b *frame) ip(protocol byte, from, to netip.AddrPort, length int) (transport []byte) {
+	copy(b[0:], serverMAC[:])
+	copy(b[6:], []byte{0x02, 0, 0, 0, 0, 0x02})
+	ip := b[ethernetHeader:]
+	if from.Addr().Is4() {
+		binary.BigEndian.PutUint16(b[12:], 0x0800)
+		transport = sized(ip[ipv4Header:], length)
+		ip[0], ip[8], ip[9] = 0x45, 64, protocol
+		binary.BigEndian.PutUint16(ip[2:], uint16(ipv4Header+len(transport)))
+		copy(ip[12:], from.Addr().AsSlice())
+		copy(ip[16:], to.Addr().AsSlice())
+		binary.BigEndian.PutUint16(ip[10:], checksum(0, ip[:ipv4Header]))
+	} else {
+		binary.BigEndian.PutUint16(b[12:], 0x86dd)
+		transport = sized(ip[ipv6Header:], length)
+		ip[0], ip[6], ip[7] = 0x60, protocol, 64
+		binary.BigEndian.PutUint16(ip[4:], uint16(len(transport)))
+		copy(ip[8:], from.Addr().AsSlice())
+		copy(ip[24:], to.Addr().AsSlice())
+	}
+	binary.BigEndian.PutUint16(transport[0:], from.Port())
+	binary.BigEndian.PutUint16(transport[2:], to.Port())
+	return transport
+}
+
+func sized(b []byte, length int) []byte {
+	if length < 0 {
+		return b
+	}
+	return b[:length]
+}
+
+// transportSum is the checksum over the pseudo header and a segment whose own checksum is still 0.
+func transportSum(protocol byte, segment []byte, from, to netip.AddrPort) uint16 {
+	pseudo := append(from.Addr().AsSlice(), to.Addr().AsSlice()...)
+	return checksum(uint32(int(protocol)+len(segment)), pseudo, segment)
 }
 
 // checksum is the Internet checksum (RFC 1071) over parts of even length, begun with a sum.

@@ -10,44 +10,50 @@ import (
 // TestFrames checks addresses, lengths and checksums of random frames.
 func TestFrames(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	for _, f := range steerFamilies {
-		seen := make(map[[18]byte]bool)
-		for _, b := range f.newFlowFrames(5000, 0, rng) {
-			src, dst, udp := parseFrame(t, b)
-			if !f.clients.Contains(src) || !f.served.Contains(dst) {
-				t.Fatalf("%s: frame from %s to %s", f.name, src, dst)
+	for protocol, build := range map[byte]frameBuilder{protocolUDP: udpFrame, protocolTCP: synFrame} {
+		for _, f := range steerFamilies {
+			seen := make(map[netip.AddrPort]bool)
+			few := netip.PrefixFrom(f.served.Addr(), f.unit-12)
+			for _, b := range f.newFlowFrames(5000, addresses, 0, build, rng) {
+				src, dst, transport := parseFrame(t, protocol, b)
+				if !f.clients.Contains(src) || !few.Contains(dst) {
+					t.Fatalf("%s: frame from %s to %s", f.name, src, dst)
+				}
+				pseudo := append(src.AsSlice(), dst.AsSlice()...)
+				if sum := checksum(uint32(int(protocol)+len(transport)), pseudo, transport); sum != 0 {
+					t.Fatalf("%s: the checksum of protocol %d is off by %#x", f.name, protocol, sum)
+				}
+				if to := binary.BigEndian.Uint16(transport[2:]); to == 0 {
+					t.Fatal("port 0")
+				}
+				client := netip.AddrPortFrom(src, binary.BigEndian.Uint16(transport))
+				if seen[client] {
+					t.Fatalf("%s: two flows of one client", f.name)
+				}
+				seen[client] = true
 			}
-			pseudo := append(src.AsSlice(), dst.AsSlice()...)
-			if sum := checksum(uint32(17+len(udp)), pseudo, udp); sum != 0 {
-				t.Fatalf("%s: UDP checksum is off by %#x", f.name, sum)
-			}
-			if to := binary.BigEndian.Uint16(udp[2:]); to == 0 {
-				t.Fatal("port 0")
-			}
-			var client [18]byte
-			copy(client[:], src.AsSlice())
-			copy(client[16:], udp[:2])
-			if seen[client] {
-				t.Fatalf("%s: two flows of one client", f.name)
-			}
-			seen[client] = true
 		}
 	}
 }
 
-func parseFrame(t *testing.T, b frame) (src, dst netip.Addr, udp []byte) {
+// parseFrame returns what the headers before a transport protocol's say, and the rest without padding.
+func parseFrame(t *testing.T, protocol byte, b frame) (src, dst netip.Addr, transport []byte) {
 	t.Helper()
 	ip := b[14:]
+	next, length, header := ip[9], int(binary.BigEndian.Uint16(ip[2:])), 20
+	addrs := ip[12:20]
 	if binary.BigEndian.Uint16(b[12:]) == 0x86dd {
-		if int(binary.BigEndian.Uint16(ip[4:])) != len(ip)-40 {
-			t.Fatal("wrong IPv6 payload length")
-		}
-		return netip.AddrFrom16([16]byte(ip[8:])), netip.AddrFrom16([16]byte(ip[24:])), ip[40:]
+		next, length, header = ip[6], 40+int(binary.BigEndian.Uint16(ip[4:])), 40
+		addrs = ip[8:40]
+	} else if checksum(0, ip[:20]) != 0 {
+		t.Fatal("wrong IPv4 header checksum")
 	}
-	if checksum(0, ip[:20]) != 0 || int(binary.BigEndian.Uint16(ip[2:])) != len(ip) {
-		t.Fatal("wrong IPv4 header checksum or length")
+	if next != protocol || length < len(ip)-22 || length > len(ip) {
+		t.Fatalf("protocol %d, %d bytes of %d", next, length, len(ip))
 	}
-	return netip.AddrFrom4([4]byte(ip[12:])), netip.AddrFrom4([4]byte(ip[16:])), ip[20:]
+	src, _ = netip.AddrFromSlice(addrs[:len(addrs)/2])
+	dst, _ = netip.AddrFromSlice(addrs[len(addrs)/2:])
+	return src, dst, ip[header:length]
 }
 
 // TestPartsHoldDestinations checks that each table size holds every destination, and no more than it should.

@@ -16,7 +16,7 @@ type generator struct {
 	program *ebpf.Program
 	state   *ebpf.Map // one generatorState
 	frames  *ebpf.Map // streams, one after the other
-	streams uint32    // how many there are
+	used    uint32    // how many frames they have
 }
 
 // generatorState is what the program reads before each packet.
@@ -28,10 +28,11 @@ type generatorState struct {
 // streamFrames is how many frames a stream has: more than a measurement takes, so that no flow is new twice in one.
 const streamFrames = 1 << 15
 
-// stream is streamFrames frames that packets are copied from, in turn.
+// stream is frames that packets are copied from, in turn.
 type stream struct {
 	generator *generator
 	first     uint32
+	frames    int
 }
 
 // xdp actions, from include/uapi/linux/bpf.h.
@@ -41,8 +42,8 @@ const (
 	xdpPass    = 2
 )
 
-// newGenerator returns a generator with room for as many streams.
-func newGenerator(streams int) (g *generator, err error) {
+// newGenerator returns a generator with room for as many frames.
+func newGenerator(frames int) (g *generator, err error) {
 	g = &generator{}
 	defer func() {
 		if err != nil {
@@ -56,7 +57,7 @@ func newGenerator(streams int) (g *generator, err error) {
 		return g, err
 	}
 	g.frames, err = ebpf.NewMap(&ebpf.MapSpec{
-		Type: ebpf.Array, KeySize: 4, ValueSize: uint32(len(frame{})), MaxEntries: uint32(streams * streamFrames),
+		Type: ebpf.Array, KeySize: 4, ValueSize: uint32(len(frame{})), MaxEntries: uint32(frames),
 	})
 	if err != nil {
 		return g, err
@@ -114,9 +115,9 @@ func (g *generator) close() error {
 	return errors.Join(errs...)
 }
 
-// add stores streamFrames frames.
+// add stores the frames of a stream.
 func (g *generator) add(frames []frame) (stream, error) {
-	s := stream{g, g.streams * streamFrames}
+	s := stream{g, g.used, len(frames)}
 	keys := make([]uint32, len(frames))
 	for i := range keys {
 		keys[i] = s.first + uint32(i)
@@ -124,7 +125,7 @@ func (g *generator) add(frames []frame) (stream, error) {
 	if _, err := g.frames.BatchUpdate(keys, frames, nil); err != nil {
 		return s, fmt.Errorf("store frames: %w", err)
 	}
-	g.streams++
+	g.used += uint32(len(frames))
 	return s, nil
 }
 

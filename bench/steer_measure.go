@@ -2,143 +2,137 @@ package bench
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"time"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
-// batches is how many batches make one measurement of packets: some 30 ms, and new flows enough to fill a tenth of a
-// connection tracking table of the usual size. More rounds tell more than longer measurements.
-const batches = 6
+// batches is how many batches make one measurement of packets: some 20 ms, and new flows enough to fill a sixteenth of
+// a connection tracking table of the usual size. More rounds tell more than longer measurements.
+const batches = 4
+
+// measuredPackets is how many packets make one measurement.
+const measuredPackets = batches * batch
 
 // measurePackets injects packets and returns the CPU time that the server's host spends to receive one, up to the
 // socket's queue. The queue is emptied between the batches, off the clock.
 func (b *steerBed) measurePackets(s stream) (Sample, error) {
-	if err := b.forgetFlows(); err != nil {
-		return Sample{}, err
-	}
-	return b.inject(s, xdpPass)
+	return b.measureInjection(s, b.discardAll)
 }
 
-// measureGenerator is measurePackets without receiving: what the generator costs by itself, which is part of every
-// figure beside it.
-func (b *steerBed) measureGenerator(s stream) (Sample, error) {
-	sample, err := b.inject(s, xdpDrop)
-	sample.Lost = 0 // they were meant to be dropped
-	return sample, err
-}
-
-func (b *steerBed) inject(s stream, action uint64) (Sample, error) {
-	if err := s.rewind(action); err != nil {
-		return Sample{}, err
+// measureInjection injects packets and returns the CPU time for one; received tells after each batch how many have
+// arrived in it.
+func (b *steerBed) measureInjection(s stream, received func() (int, error)) (sample Sample, err error) {
+	if err := s.rewind(xdpPass); err != nil {
+		return sample, err
 	}
-	var took time.Duration
-	received := 0
-	err := onOneCPU(b.server, func() error {
+	var took, alone time.Duration
+	arrived := 0
+	err = onOneCPU(b.server, func() error {
 		for range batches {
 			d, err := s.generator.inject(b.ifindex)
 			if err != nil {
 				return err
 			}
-			n, err := b.discardAll()
+			n, err := received()
 			if err != nil {
 				return err
 			}
 			took += d
-			received += n
+			arrived += n
 		}
-		return nil
+		sent, err := s.made()
+		if err != nil {
+			return err
+		}
+		sample = value(float64(took.Nanoseconds()) / float64(sent))
+		sample.Lost = sent - arrived
+		alone, err = s.injectNothing(b.ifindex)
+		return err
 	})
-	if err != nil {
-		return Sample{}, err
-	}
-	sent, err := s.made()
-	sample := value(float64(took.Nanoseconds()) / float64(sent))
-	sample.Lost = sent - received
+	sample.Generator = float64(alone.Nanoseconds()) / batch / sample.Values[0]
 	return sample, err
 }
 
-// forgetFlows empties the connection tracking table, so that a flow is new in every round and the table never fills.
-func (b *steerBed) forgetFlows() error {
-	if !b.conntrack {
-		return nil
+// injectNothing makes a batch of packets and throws them away: what the generator costs by itself, which is part of
+// every figure.
+func (s stream) injectNothing(ifindex int) (time.Duration, error) {
+	if err := s.rewind(xdpDrop); err != nil {
+		return 0, err
 	}
-	err := b.server.Do(func() error { return netlink.ConntrackTableFlush(netlink.ConntrackTable) })
-	if err != nil {
-		return fmt.Errorf("flush connection tracking: %w", err)
-	}
-	return nil
+	return s.generator.inject(ifindex)
 }
 
-func (b *steerBed) discardAll() (int, error) {
-	total, err := discard(b.receiver)
-	if err != nil {
-		return total, err
-	}
-	for _, fd := range b.flows {
-		n, err := discard(fd)
-		if err != nil {
-			return total, err
+func (b *steerBed) discardAll() (total int, err error) {
+	for _, sockets := range [][]int{b.receivers, b.flows} {
+		for _, fd := range sockets {
+			n, err := discard(fd)
+			if err != nil {
+				return total, err
+			}
+			total += n
 		}
-		total += n
 	}
 	return total, nil
 }
 
-// connections is how many TCP connections make one measurement.
-const connections = 400
-
-// measureConnections opens and closes TCP connections from the client, one after the other, and returns the time that
-// one takes from connect to the last close. One thread is client and server, so that every packet is handled on its
-// CPU and nothing waits for another one.
-func (b *steerBed) measureConnections(rng *rand.Rand) (Sample, error) {
-	if err := b.forgetFlows(); err != nil {
-		return Sample{}, err
+// measureFlood injects SYNs, each of which the server's host answers with a SYN cookie, and returns the CPU time for
+// one. The answer's way to the client, which drops it, is part of that. A SYN without a cookie is lost.
+func (b *steerBed) measureFlood(s stream) (sample Sample, err error) {
+	const always, onOverflow = "2", "1" // net.ipv4.tcp_syncookies; the latter is the kernel's default
+	if err := b.server.Sysctl("net.ipv4.tcp_syncookies", always); err != nil {
+		return sample, err
 	}
-	failed := 0
-	var took time.Duration
-	err := onOneCPU(b.client, func() error {
-		start := time.Now()
-		for range connections {
-			to := netip.AddrPortFrom(b.family.destination(rng.IntN(destinations)), steerPort)
-			if err := b.connectOnce(to); err != nil {
-				failed++
-				if failed > connections/10 {
-					return err
-				}
-			}
-		}
-		took = time.Since(start)
-		return nil
-	})
-	sample := value(float64(took.Nanoseconds()) / connections)
-	sample.Errors = failed
-	return sample, err
+	before, err := b.cookies()
+	if err != nil {
+		return sample, err
+	}
+	if sample, err = b.measureInjection(s, func() (int, error) { return 0, nil }); err != nil {
+		return sample, err
+	}
+	after, err := b.cookies()
+	if err != nil {
+		return sample, err
+	}
+	sample.Lost -= after - before
+	return sample, b.server.Sysctl("net.ipv4.tcp_syncookies", onOverflow)
 }
 
-// connectOnce connects from the calling thread's namespace, accepts, and closes, the client first.
-func (b *steerBed) connectOnce(to netip.AddrPort) error {
-	domain := unix.AF_INET6
-	if to.Addr().Is4() {
-		domain = unix.AF_INET
-	}
-	client, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// cookies returns how many SYN cookies the server's host has sent.
+func (b *steerBed) cookies() (n int, err error) {
+	err = b.server.Do(func() error {
+		text, err := os.ReadFile("/proc/thread-self/net/netstat")
+		if err != nil {
+			return err
+		}
+		n, err = counter(string(text), "TcpExt:", "SyncookiesSent")
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("open socket: %w", err)
+		return 0, fmt.Errorf("count SYN cookies: %w", err)
 	}
-	defer unix.Close(client)
-	if err := unix.Connect(client, sockaddr(to)); err != nil {
-		return fmt.Errorf("connect to %s: %w", to, err)
+	return n, nil
+}
+
+// counter returns a value of a file like /proc/net/netstat, which has a line of names and a line of values in the same
+// order for each group.
+func counter(text, group, name string) (int, error) {
+	var names []string
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != group {
+			continue
+		}
+		if names == nil {
+			names = f
+			continue
+		}
+		for i := range min(len(names), len(f)) {
+			if names[i] == name {
+				return strconv.Atoi(f[i])
+			}
+		}
 	}
-	server, _, err := unix.Accept4(b.listener, unix.SOCK_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("accept a connection to %s: %w", to, err)
-	}
-	if err := unix.Shutdown(client, unix.SHUT_RDWR); err != nil {
-		return fmt.Errorf("close a connection to %s: %w", to, err)
-	}
-	return unix.Close(server)
+	return 0, fmt.Errorf("no counter %s of %s", name, group)
 }

@@ -14,7 +14,9 @@ type steerMode struct {
 	programs map[string]string // that it needs -> the Debian package that brings each
 	// prepare sets the mode up in the server's namespace and opens the bed's sockets.
 	prepare func(b *steerBed, flows []flow) error
-	large   bool // its table has many prefixes
+	tracked bool // it is also measured with connection tracking, which costs all modes the same
+	full    bool // and with a full table, which takes a second each time
+	slow    bool // not part of a quick run
 }
 
 // The modes that others are compared with.
@@ -24,14 +26,15 @@ const (
 )
 
 var steerModes = []steerMode{
-	{name: plainName, prepare: preparePlain},
-	{name: lookupName, prepare: prepareLookup(1)},
-	{name: lookupName + ", 1,000 prefixes", prepare: prepareLookup(1000), large: true},
-	{name: lookupName + ", 100,000 prefixes", prepare: prepareLookup(destinations), large: true},
-	{name: "nft TPROXY", programs: nftPrograms, prepare: prepareNft(1)},
-	{name: "nft TPROXY, set of 100,000", programs: nftPrograms, prepare: prepareNft(destinations), large: true},
-	{name: "iptables-nft TPROXY", programs: iptablesPrograms("nft"), prepare: prepareIptables("nft")},
-	{name: "iptables-legacy TPROXY", programs: iptablesPrograms("legacy"), prepare: prepareIptables("legacy")},
+	{name: plainName, prepare: preparePlain, tracked: true},
+	{name: lookupName, prepare: prepareLookup(1), tracked: true, full: true},
+	{name: lookupName + ", 1,000 prefixes", prepare: prepareLookup(1000), slow: true},
+	{name: lookupName + ", 100,000 prefixes", prepare: prepareLookup(destinations)},
+	{name: "a socket for each of 4,096 addresses", prepare: prepareEach, tracked: true},
+	{name: "nft TPROXY", programs: nftPrograms, prepare: prepareNft(1), tracked: true, full: true},
+	{name: "nft TPROXY, set of 100,000", programs: nftPrograms, prepare: prepareNft(destinations), slow: true},
+	{name: "iptables-nft TPROXY", programs: iptablesPrograms("nft"), prepare: prepareIptables("nft"), tracked: true, slow: true},
+	{name: "iptables-legacy TPROXY", programs: iptablesPrograms("legacy"), prepare: prepareIptables("legacy"), tracked: true},
 }
 
 var nftPrograms = map[string]string{"nft": "nftables"}
@@ -42,18 +45,32 @@ func preparePlain(b *steerBed, flows []flow) error {
 	if err := b.server.AddLocalRoute(b.family.served); err != nil {
 		return err
 	}
-	return b.server.Do(func() error { return b.openSockets(socketPlan{home: b.wildcard()}, flows) })
+	return b.server.Do(func() error { return b.openSockets(socketPlan{homes: b.wildcard()}, flows) })
 }
 
-func (b *steerBed) wildcard() netip.AddrPort {
+func (b *steerBed) wildcard() []netip.AddrPort {
+	any := netip.IPv6Unspecified()
 	if b.family.served.Addr().Is4() {
-		return netip.AddrPortFrom(netip.IPv4Unspecified(), steerPort)
+		any = netip.IPv4Unspecified()
 	}
-	return netip.AddrPortFrom(netip.IPv6Unspecified(), steerPort)
+	return []netip.AddrPort{netip.AddrPortFrom(any, steerPort)}
+}
+
+// prepareEach binds a socket to each of the first addresses: what a program without steering does that must not be
+// bound to the wildcard address.
+func prepareEach(b *steerBed, flows []flow) error {
+	if err := b.server.AddLocalRoute(b.family.served); err != nil {
+		return err
+	}
+	homes := make([]netip.AddrPort, addresses)
+	for i := range homes {
+		homes[i] = netip.AddrPortFrom(b.family.destination(i), steerPort)
+	}
+	return b.server.Do(func() error { return b.openSockets(socketPlan{homes: homes}, flows) })
 }
 
 // lookupHome is where steered sockets live, as those of anyport do: one for both families.
-var lookupHome = netip.MustParseAddrPort("[::ffff:127.0.0.1]:0")
+var lookupHome = []netip.AddrPort{netip.MustParseAddrPort("[::ffff:127.0.0.1]:0")}
 
 // prepareLookup steers every port of n prefixes, which together hold all destinations.
 func prepareLookup(n int) func(*steerBed, []flow) error {
@@ -61,7 +78,7 @@ func prepareLookup(n int) func(*steerBed, []flow) error {
 		if err := b.server.AddLocalRoute(b.family.served); err != nil {
 			return err
 		}
-		err := b.server.Do(func() error { return b.openSockets(socketPlan{home: lookupHome}, flows) })
+		err := b.server.Do(func() error { return b.openSockets(socketPlan{homes: lookupHome}, flows) })
 		if err != nil {
 			return err
 		}
@@ -88,7 +105,7 @@ func (b *steerBed) steer(table *rule.Table) error {
 	if _, err := s.Publish(table); err != nil {
 		return err
 	}
-	return errors.Join(assign(s, rule.UDP, b.receiver), assign(s, rule.TCP, b.listener))
+	return errors.Join(assign(s, rule.UDP, b.receivers[0]), assign(s, rule.TCP, b.listeners[0]))
 }
 
 func assign(s *steering.Steering, p rule.Protocol, fd int) error {

@@ -35,7 +35,7 @@ func (b *steerBed) prepareTproxy(flows []flow) error {
 	if err := policyRouting(b.server, b.family.served.Addr().Is6()); err != nil {
 		return err
 	}
-	plan := socketPlan{home: b.wildcard(), transparent: true}
+	plan := socketPlan{homes: b.wildcard(), transparent: true}
 	return b.server.Do(func() error { return b.openSockets(plan, flows) })
 }
 
@@ -109,20 +109,4 @@ func iptablesRules(served string) []string {
 			strconv.Itoa(steerPort)+" --tproxy-mark "+tproxyMark+"/"+tproxyMark)
 	}
 	return rules
-}
-
-// conntrackRules make the kernel track every connection, and do what nearly every host's firewall does with it. They
-// are the same for every mode.
-const conntrackRules = `
-table inet tracking {
-	chain input {
-		type filter hook input priority filter; policy accept;
-		ct state invalid drop
-	}
-}
-`
-
-func (b *steerBed) enableConntrack() error {
-	b.conntrack = true
-	return b.run(conntrackRules, "nft", "-f", "-")
 }

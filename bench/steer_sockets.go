@@ -15,34 +15,27 @@ const steerPort = 4242
 
 // socketPlan is how a mode's sockets are opened.
 type socketPlan struct {
-	home        netip.AddrPort // of the receiver and the listener
-	transparent bool           // IP_TRANSPARENT, which TPROXY needs
+	homes       []netip.AddrPort // a receiver and a listener each
+	transparent bool             // IP_TRANSPARENT, which TPROXY needs
 }
+
+// everyPort reports whether a mode brings packets of all ports to the sockets: by TPROXY, or by sk_lookup to sockets that
+// are at home elsewhere.
+func (p *socketPlan) everyPort() bool { return p.transparent || p.homes[0].Port() != steerPort }
 
 // receiveBuffer holds a whole batch: each injected packet is charged with the page that it lies in.
 const receiveBuffer = 2 * batch * 8192
 
 // openSockets opens the bed's sockets in the calling thread's namespace, the server's.
-func (b *steerBed) openSockets(plan socketPlan, flows []flow) (err error) {
-	const datagram = unix.SOCK_DGRAM | unix.SOCK_NONBLOCK
-	if b.receiver, err = b.open(datagram, plan, plan.home); err != nil {
-		return err
-	}
-	if err := unix.SetsockoptInt(b.receiver, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
-		return fmt.Errorf("set the receive buffer: %w", err)
-	}
-	if b.listener, err = b.open(unix.SOCK_STREAM, plan, plan.home); err != nil {
-		return err
-	}
-	if err := unix.Listen(b.listener, 128); err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	limit := unix.NsecToTimeval(int64(5 * time.Second))
-	if err := unix.SetsockoptTimeval(b.listener, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
-		return fmt.Errorf("set the accept timeout: %w", err)
+func (b *steerBed) openSockets(plan socketPlan, flows []flow) error {
+	b.plan = plan
+	for _, home := range plan.homes {
+		if err := errors.Join(b.openReceiver(home), b.openListener(home)); err != nil {
+			return err
+		}
 	}
 	for _, f := range flows {
-		fd, err := b.open(datagram, plan, f.server)
+		fd, err := b.openDatagram(f.server)
 		if err != nil {
 			return err
 		}
@@ -54,8 +47,69 @@ func (b *steerBed) openSockets(plan socketPlan, flows []flow) (err error) {
 	return nil
 }
 
-// open opens a socket of the address's family and binds it; the bed closes it.
-func (b *steerBed) open(kind int, plan socketPlan, addr netip.AddrPort) (int, error) {
+func (b *steerBed) openReceiver(home netip.AddrPort) error {
+	fd, err := b.openDatagram(home)
+	if err == nil {
+		b.receivers = append(b.receivers, fd)
+	}
+	return err
+}
+
+// openDatagram opens a UDP socket that does not block.
+func (b *steerBed) openDatagram(home netip.AddrPort) (int, error) {
+	fd, err := b.open(unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, home)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
+		return -1, fmt.Errorf("set the receive buffer: %w", err)
+	}
+	return fd, nil
+}
+
+func (b *steerBed) openListener(home netip.AddrPort) error {
+	fd, err := b.open(unix.SOCK_STREAM, home)
+	if err != nil {
+		return err
+	}
+	if err := unix.Listen(fd, 128); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	b.listeners = append(b.listeners, fd)
+	return bounded(fd)
+}
+
+// bounded makes a blocking socket give up in the end.
+func bounded(fd int) error {
+	limit := unix.NsecToTimeval(int64(5 * time.Second))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
+		return fmt.Errorf("set a timeout: %w", err)
+	}
+	return nil
+}
+
+// reach is how many of the destinations the bed's sockets get packets of.
+func (b *steerBed) reach() int {
+	if len(b.listeners) > 1 {
+		return len(b.listeners)
+	}
+	return destinations
+}
+
+// socketOf returns the one of the receivers or listeners that gets the packets of a destination.
+func socketOf(sockets []int, destination int) int { return sockets[destination%len(sockets)] }
+
+// open opens a socket that the bed closes.
+func (b *steerBed) open(kind int, addr netip.AddrPort) (int, error) {
+	fd, err := b.bound(kind, addr)
+	if err == nil {
+		b.onClose(func() error { return unix.Close(fd) })
+	}
+	return fd, err
+}
+
+// bound opens a socket of the address's family and binds it.
+func (b *steerBed) bound(kind int, addr netip.AddrPort) (int, error) {
 	domain := unix.AF_INET6
 	if addr.Addr().Is4() {
 		domain = unix.AF_INET
@@ -64,12 +118,11 @@ func (b *steerBed) open(kind int, plan socketPlan, addr netip.AddrPort) (int, er
 	if err != nil {
 		return -1, fmt.Errorf("open socket: %w", err)
 	}
-	b.onClose(func() error { return unix.Close(fd) })
-	if err := setOptions(fd, domain, plan.transparent); err != nil {
-		return -1, err
+	if err := setOptions(fd, domain, b.plan.transparent); err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
 	}
 	if err := unix.Bind(fd, sockaddr(addr)); err != nil {
-		return -1, fmt.Errorf("bind to %s: %w", addr, err)
+		return -1, errors.Join(fmt.Errorf("bind to %s: %w", addr, err), unix.Close(fd))
 	}
 	return fd, nil
 }

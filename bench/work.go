@@ -54,7 +54,8 @@ type Work struct {
 type Plan struct {
 	Rounds int
 	Limit  time.Duration
-	Seed   uint64 // of the order and of the bootstrap
+	Then   time.Duration // that what comes after these rounds takes, for the progress line
+	Seed   uint64        // of the order and of the bootstrap
 }
 
 // leastRounds is how many rounds a bootstrap of a median needs to mean anything; Limit does not cut them.
@@ -77,7 +78,7 @@ func Run(ctx context.Context, works []Work, plan Plan, progress *Progress) ([]Wo
 			break
 		}
 		for i := range works {
-			progress.Round(round, warmUp+plan.Rounds, time.Since(start), plan.Limit, works[i].Name)
+			progress.Round(round, warmUp+plan.Rounds, time.Since(start), plan, works[i].Name)
 			for _, j := range rng.Perm(len(works[i].Subjects)) {
 				if err := ctx.Err(); err != nil {
 					return nil, context.Cause(ctx)
