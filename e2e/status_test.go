@@ -28,7 +28,7 @@ type statusReport struct {
 		}
 		Routes []struct {
 			Name      string
-			Upstreams []string
+			Upstreams []upstreamStatus
 			TCP, UDP  struct {
 				Opened, Active uint64
 				BytesIn        uint64 `json:"bytes_in"`
@@ -36,6 +36,12 @@ type statusReport struct {
 			}
 		}
 	}
+}
+
+type upstreamStatus struct {
+	Upstream, State, Reason string
+	Backup                  bool
+	Weight, Active          int
 }
 
 func (w *world) status() (r statusReport) {
@@ -76,7 +82,7 @@ func TestStatus(t *testing.T) {
 	}
 	if web := r.Daemon.Routes[0]; len(r.Daemon.Routes) != 1 || web.Name != "web" || web.TCP.Opened != connections ||
 		web.TCP.BytesIn != 500*connections || web.TCP.BytesOut != 500*connections ||
-		len(web.Upstreams) != 1 || web.Upstreams[0] != "10.2.0.2:7000" {
+		len(web.Upstreams) != 1 || web.Upstreams[0].Upstream != "10.2.0.2:7000" || web.Upstreams[0].State != "up" {
 		t.Errorf("routes %+v", r.Daemon.Routes)
 	}
 	if len(r.Kernel.Sockets) != 3 || len(r.Kernel.Foreign) != 0 {

@@ -94,7 +94,7 @@ func TestApplyAgain(t *testing.T) {
 	if got := r.claimant(); got != "one" {
 		t.Errorf("packets belong to %s, want one", got)
 	}
-	if upstreams := r.Routes()[0].Upstreams; len(upstreams) != 1 {
+	if upstreams := r.upstreams(); len(upstreams) != 1 {
 		t.Errorf("upstreams of a generation that came back: %v", upstreams)
 	}
 	r.whenPublished(func(*rule.Table) error { return errPublish })
@@ -132,7 +132,7 @@ func TestReloadKeepsLastGood(t *testing.T) {
 	r.name("good.test")
 	must(t, r.put(home+"[[route]]\nname = \"web\"\nupstream = [\"good.test:80\", \"never.test:80\", \"127.0.0.3\"]\n"))
 	want := "[127.0.0.2:80 [::1]:80 127.0.0.3]"
-	if got := fmt.Sprint(r.Routes()[0].Upstreams); got != want {
+	if got := fmt.Sprint(r.upstreams()); got != want {
 		t.Errorf("upstreams %v, want %v", got, want)
 	}
 	if !strings.Contains(r.log.String(), "never.test") {

@@ -183,7 +183,7 @@ func (s *Server) compile(g *Generation) (*rule.Table, error) {
 type RouteInfo struct {
 	Name      string
 	Action    rule.Verdict
-	Upstreams []string // as resolved now, in the form of the configuration
+	Upstreams []upstream.Info // as resolved now; removed ones with open connections last
 }
 
 // Routes returns the routes in force, in the order of the configuration.
@@ -194,12 +194,11 @@ func (s *Server) Routes() []RouteInfo {
 		return nil
 	}
 	var list []RouteInfo
+	removed := s.pool.Removed()
 	for i, r := range s.current.config.Routes {
 		info := RouteInfo{Name: r.Name, Action: r.Action}
 		if steered := s.current.routes[i]; steered != nil {
-			for _, e := range steered.Upstreams.Endpoints() {
-				info.Upstreams = append(info.Upstreams, e.String())
-			}
+			info.Upstreams = append(steered.Upstreams.Info(), removed[r.Name]...)
 		}
 		list = append(list, info)
 	}

@@ -18,9 +18,17 @@ func steersReplies(table *rule.Table, addr netip.Addr) bool {
 	return d.Verdict == rule.Steer && table.Set().Rules[d.Rule].Service == conf.ServiceReplies
 }
 
+// upstreams returns where the first route leads.
+func (r *rig) upstreams() (list []string) {
+	for _, u := range r.Routes()[0].Upstreams {
+		list = append(list, u.Upstream)
+	}
+	return list
+}
+
 func (r *rig) wantUpstreams(when string, want ...string) {
 	r.t.Helper()
-	if got := r.Routes()[0].Upstreams; !slices.Equal(got, want) {
+	if got := r.upstreams(); !slices.Equal(got, want) {
 		r.t.Errorf("%s: upstreams %q, want %q", when, got, want)
 	}
 }
@@ -102,5 +110,5 @@ func TestRunRefreshes(t *testing.T) {
 	must(t, r.put(text))
 	r.run(t.Context())
 	r.name("moving.test", "127.0.0.3")
-	netlab.Eventually(t, "the new address is in use", func() bool { return r.Routes()[0].Upstreams[0] == "127.0.0.3:80" })
+	netlab.Eventually(t, "the new address is in use", func() bool { return r.upstreams()[0] == "127.0.0.3:80" })
 }

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"anyport/conf"
@@ -141,6 +142,9 @@ func (s *Server) Stats() *stats.Registry { return s.registry }
 func (s *Server) Collector() *stats.Collector {
 	return &stats.Collector{Registry: s.registry, AccessLog: s.accessLog, KernelDrops: s.udp.KernelDrops}
 }
+
+// UpstreamCollector returns what is known of the upstreams for Prometheus.
+func (s *Server) UpstreamCollector() prometheus.Collector { return s.pool }
 
 // Run forwards until ctx is done, which is like Stop, until Stop or a finished Drain, or until a data plane fails; it
 // then stops the other one and returns the error. Meanwhile it keeps the upstreams fresh. It runs once; on a server

@@ -19,6 +19,7 @@ import (
 
 	"anyport/conf/rule"
 	"anyport/proxy/stats"
+	"anyport/proxy/upstream"
 )
 
 // The control socket is how the other subcommands ask a running daemon: HTTP over a Unix socket that only root can
@@ -57,9 +58,9 @@ type prefixStatus struct {
 }
 
 type routeStatus struct {
-	Name      string   `json:"name"`
-	Action    string   `json:"action"`
-	Upstreams []string `json:"upstreams,omitempty"` // as resolved now
+	Name      string          `json:"name"`
+	Action    string          `json:"action"`
+	Upstreams []upstream.Info `json:"upstreams,omitempty"` // as resolved now
 	protocolTotals
 }
 

@@ -58,7 +58,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	orders, follow := takeOrders(ctx, signals)
 	parts.Go(follow)
 	d.dns = newDNSServers(d.steer, d.logger, parts.Go)
-	d.metrics.collect(d.server.Collector(), steering.NewCollector(d.steer), d.dns, d.reloads)
+	d.metrics.collect(d.server.Collector(), d.server.UpstreamCollector(), steering.NewCollector(d.steer), d.dns, d.reloads)
 	d.metrics.readyOnlyIf(d.isLoaded)
 	d.runParts(ctx, parts)
 	err = d.start(orders.drain, cfg)

@@ -167,11 +167,12 @@ func (d *daemonStatus) print(w io.Writer) {
 	for _, p := range d.Prefixes {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", p.Prefix, choose(p.Open, "open", "sealed"), choose(p.LocalRoute, "present", "MISSING"))
 	}
-	fmt.Fprintln(w, "\nROUTE\tACTION\tTCP OPEN\tTCP TOTAL\tUDP FLOWS\tUDP TOTAL\tBYTES IN\tBYTES OUT\tUPSTREAMS")
+	fmt.Fprintln(w, "\nROUTE\tACTION\tTCP OPEN\tTCP TOTAL\tUDP FLOWS\tUDP TOTAL\tBYTES IN\tBYTES OUT")
 	for _, r := range d.Routes {
 		r.print(w)
 	}
 	routeStatus{Name: "(none)", Action: "refuse", protocolTotals: d.Unrouted}.print(w)
+	d.printUpstreams(w)
 	fmt.Fprintln(w, "\nUDP SOURCE\tPORTS")
 	for _, a := range slices.SortedFunc(maps.Keys(d.UDPSources), netip.Addr.Compare) {
 		fmt.Fprintf(w, "%s\t%s\n", a, strings.Join(d.UDPSources[a], ","))
@@ -180,8 +181,8 @@ func (d *daemonStatus) print(w io.Writer) {
 }
 
 func (r routeStatus) print(w io.Writer) {
-	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", r.Name, r.Action, r.TCP.Active, r.TCP.Opened, r.UDP.Active,
-		r.UDP.Opened, r.TCP.BytesIn+r.UDP.BytesIn, r.TCP.BytesOut+r.UDP.BytesOut, strings.Join(r.Upstreams, ", "))
+	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Name, r.Action, r.TCP.Active, r.TCP.Opened, r.UDP.Active,
+		r.UDP.Opened, r.TCP.BytesIn+r.UDP.BytesIn, r.TCP.BytesOut+r.UDP.BytesOut)
 }
 
 func (k *kernelStatus) print(w io.Writer) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"anyport/proxy/upstream"
 	"anyport/steering"
 )
 
@@ -13,7 +14,10 @@ import (
 func TestStatusPrintsInOrder(t *testing.T) {
 	r := report{Daemon: &daemonStatus{
 		Loaded: time.Now(),
-		Drops:  map[string]uint64{"stray": 2, "no_flow": 1, "truncated": 0},
+		Routes: []routeStatus{{Name: "web", Action: "proxy", Upstreams: []upstream.Info{
+			{Upstream: "10.0.0.5", Weight: 3, State: upstream.Ejected, Reason: "it failed", Active: 7},
+			{Upstream: "10.0.0.6:80", Weight: 1, Backup: true, State: upstream.Up}}}},
+		Drops: map[string]uint64{"stray": 2, "no_flow": 1, "truncated": 0},
 		UDPSources: map[netip.Addr][]string{
 			netip.MustParseAddr("203.0.113.2"): {"10000-10099"},
 			netip.MustParseAddr("203.0.113.1"): {"10000-10099", "10200-10299"},
@@ -23,7 +27,7 @@ func TestStatusPrintsInOrder(t *testing.T) {
 	var out strings.Builder
 	must(t, r.print(&out))
 	rest := out.String()
-	for _, want := range []string{"203.0.113.1", "10000-10099,10200-10299", "203.0.113.2", "2001:db8::1",
+	for _, want := range []string{"10.0.0.5", "ejected", "it failed", "10.0.0.6:80", "up, backup", "203.0.113.1", "10000-10099,10200-10299", "203.0.113.2", "2001:db8::1",
 		"no_flow 1, stray 2\n", "kernel: no program"} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {

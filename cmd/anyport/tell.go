@@ -10,6 +10,7 @@ import (
 	"anyport/conf/rule"
 	"anyport/proxy"
 	"anyport/proxy/stats"
+	"anyport/proxy/upstream"
 )
 
 // generation returns what is in force, or nil while the daemon starts.
@@ -108,7 +109,11 @@ func (d *daemon) configInForce() (c daemonConfig, ok bool) {
 	c = daemonConfig{File: cfg.File, Text: string(cfg.Text), Replies: d.server.ReplySources(),
 		Dial: make(map[string][]string)}
 	for _, r := range d.server.Routes() {
-		c.Dial[r.Name] = r.Upstreams
+		for _, u := range r.Upstreams {
+			if u.State != upstream.Removed {
+				c.Dial[r.Name] = append(c.Dial[r.Name], u.Upstream)
+			}
+		}
 	}
 	return c, true
 }

@@ -91,6 +91,7 @@ type health struct {
 	cause     string      // why it is or was out
 	ejected   bool        // by failures
 	streak    int         // ejections without a connect that has succeeded since
+	ejections int         // since it came
 	ramp      *time.Timer // of a slow start under way
 }
 

@@ -94,6 +94,7 @@ func (r *roster) eject(m *Member, why syscall.Errno) {
 	}
 	pause := min(r.policy.failTimeout<<min(m.streak, 16), max(maxEjection, r.policy.failTimeout))
 	m.streak++
+	m.ejections++
 	m.ejected = true
 	m.cause = fmt.Sprintf("%d connects in a row failed, the last one: %v", m.fails.Load(), why)
 	r.turn(m)
