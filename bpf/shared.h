@@ -31,8 +31,8 @@ struct {
 
 /*
  * What became of a packet, OUTCOME_STEERED to OUTCOME_TAKEN: exactly one for each. The others say why a service did not
- * get a packet that was meant for it, one for each socket tried, so that they come on top of OUTCOME_FALLBACK or
- * OUTCOME_REFUSED.
+ * get a packet that was meant for it, one for each socket tried or for the limit, so that they come on top of
+ * OUTCOME_FALLBACK or OUTCOME_REFUSED.
  */
 enum outcome {
 	OUTCOME_STEERED,     /* its service's socket has it */
@@ -45,6 +45,7 @@ enum outcome {
 	OUTCOME_PROTOCOL,    /* EPROTOTYPE: a TCP socket for UDP or the other way round */
 	OUTCOME_STATE,       /* ESOCKTNOSUPPORT: the socket has been connected */
 	OUTCOME_OTHER,       /* any other error of bpf_sk_assign */
+	OUTCOME_LIMITED,     /* no socket was tried: the source has used up the rule's rate of new connections */
 	OUTCOMES,
 };
 
@@ -107,9 +108,50 @@ struct {
 	__type(value, __u64);
 } sampling SEC(".maps");
 
+/* A network of sources, as a rule's rate counts them. */
+struct bucket_key {
+	__u32 counter; /* the rule's, which it keeps across generations */
+	__u32 family;  /* AF_INET or AF_INET6 */
+	__u32 ip[4];   /* network byte order; an IPv4 address is ip[0] and the rest is zero */
+};
+
+enum { MAX_BUCKETS = 1 << 16 };
+
+/*
+ * Keyed by rule and network: when the network's connections so far will be paid for (bpf_ktime_get_ns). With
+ * MAX_BUCKETS networks at once the one unheard of longest is forgotten, and with it what it has used up. 6 MB.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_BUCKETS);
+	__type(key, struct bucket_key);
+	__type(value, __u64);
+} buckets SEC(".maps");
+
+struct handshake_key {
+	__u8 src[16]; /* an IPv4 address is the first four bytes */
+	__u8 dst[16];
+	__u16 src_port;
+	__u16 dst_port;
+	__u32 family;
+};
+
+enum { MAX_HANDSHAKES = 1 << 14 };
+
+/*
+ * Keyed by connection whose SYN a rate has admitted: until when its next lookup is free (bpf_ktime_get_ns). When one
+ * is forgotten because there are more, it pays again if its handshake ends by SYN cookie. 2 MB.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_HANDSHAKES);
+	__type(key, struct handshake_key);
+	__type(value, __u64);
+} handshakes SEC(".maps");
+
 /* SCHEMA changes whenever a program or a process of another version could misread a pinned map. */
 enum schema {
-	SCHEMA = 1,
+	SCHEMA = 2,
 };
 
 struct meta {

@@ -12,6 +12,7 @@
  * Precedence is settled by the compiler of the tables (conf/rule), so that each stage is one exact lookup.
  */
 #include "packet.h"
+#include "rate.h"
 #include "report.h"
 #include "shared.h"
 #include "tables.h"
@@ -144,6 +145,15 @@ static __always_inline struct judgement steer(struct bpf_sk_lookup *ctx, const s
 	return j;
 }
 
+/* steer_within steers as far as the rule's rate of new connections allows. */
+static __always_inline struct judgement steer_within(struct bpf_sk_lookup *ctx, const struct action *action)
+{
+	if (admit(ctx, action->rate, action->counter))
+		return steer(ctx, action);
+	count(action->counter, OUTCOME_LIMITED);
+	return (struct judgement){action->counter, OUTCOME_REFUSED, OUTCOME_LIMITED, NO_SERVICE};
+}
+
 static __always_inline struct judgement judge(struct bpf_sk_lookup *ctx)
 {
 	const struct node *node = find_node(ctx);
@@ -157,8 +167,8 @@ static __always_inline struct judgement judge(struct bpf_sk_lookup *ctx)
 	if (ctx->sk) /* A program that ran before has chosen; our refusal could not undo that, so nothing of ours does. */
 		return (struct judgement){action->counter, OUTCOME_TAKEN, OUTCOME_TAKEN, NO_SERVICE};
 	switch (action->verdict) {
-	case VERDICT_STEER: /* The rule has a service, whose socket gets the packet. */
-		return steer(ctx, action);
+	case VERDICT_STEER: /* The rule has a service, whose socket gets the packet, unless the source comes too often. */
+		return steer_within(ctx, action);
 	case VERDICT_PASS: /* The rule, or an open prefix, leaves the packet to the host's own sockets. */
 		return (struct judgement){action->counter, OUTCOME_PASSED, OUTCOME_PASSED, NO_SERVICE};
 	default: /* The rule, or a sealed prefix, wants no handshake: RST or ICMP port unreachable. */

@@ -19,11 +19,19 @@ type SteerAction struct {
 	Service  uint16
 	Fallback uint16
 	Counter  uint32
+	Rate     uint32
+}
+
+type SteerBucketKey struct {
+	_       structs.HostLayout
+	Counter uint32
+	Family  uint32
+	Ip      [4]uint32
 }
 
 type SteerCounter struct {
 	_ structs.HostLayout
-	N [10]uint64
+	N [11]uint64
 }
 
 type SteerCounterId uint32
@@ -45,6 +53,15 @@ type SteerDst6Key struct {
 	_         structs.HostLayout
 	Prefixlen uint32
 	Ip        [16]uint8
+}
+
+type SteerHandshakeKey struct {
+	_       structs.HostLayout
+	Src     [16]uint8
+	Dst     [16]uint8
+	SrcPort uint16
+	DstPort uint16
+	Family  uint32
 }
 
 type SteerInterval struct {
@@ -85,8 +102,17 @@ const (
 	SteerOutcomeOUTCOME_PROTOCOL SteerOutcome = 7
 	SteerOutcomeOUTCOME_STATE    SteerOutcome = 8
 	SteerOutcomeOUTCOME_OTHER    SteerOutcome = 9
-	SteerOutcomeOUTCOMES         SteerOutcome = 10
+	SteerOutcomeOUTCOME_LIMITED  SteerOutcome = 10
+	SteerOutcomeOUTCOMES         SteerOutcome = 11
 )
+
+type SteerRate struct {
+	_         structs.HostLayout
+	Interval  uint64
+	Tolerance uint64
+	Bits4     uint32
+	Bits6     uint32
+}
 
 type SteerRow struct {
 	_         structs.HostLayout
@@ -131,7 +157,7 @@ const (
 type SteerSchema uint32
 
 const (
-	SteerSchemaSCHEMA SteerSchema = 1
+	SteerSchemaSCHEMA SteerSchema = 2
 )
 
 type SteerSrc4Key struct {
@@ -161,11 +187,14 @@ const (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	SteerMapActions       = "actions"
+	SteerMapBuckets       = "buckets"
 	SteerMapCounters      = "counters"
 	SteerMapDst4          = "dst4"
 	SteerMapDst6          = "dst6"
+	SteerMapHandshakes    = "handshakes"
 	SteerMapIntervals     = "intervals"
 	SteerMapMeta          = "meta"
+	SteerMapRates         = "rates"
 	SteerMapRows          = "rows"
 	SteerMapRules         = "rules"
 	SteerMapSamples       = "samples"
@@ -226,19 +255,22 @@ type SteerProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SteerMapSpecs struct {
-	Actions   *ebpf.MapSpec `ebpf:"actions"`
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	Dst4      *ebpf.MapSpec `ebpf:"dst4"`
-	Dst6      *ebpf.MapSpec `ebpf:"dst6"`
-	Intervals *ebpf.MapSpec `ebpf:"intervals"`
-	Meta      *ebpf.MapSpec `ebpf:"meta"`
-	Rows      *ebpf.MapSpec `ebpf:"rows"`
-	Rules     *ebpf.MapSpec `ebpf:"rules"`
-	Samples   *ebpf.MapSpec `ebpf:"samples"`
-	Sampling  *ebpf.MapSpec `ebpf:"sampling"`
-	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
-	Src4      *ebpf.MapSpec `ebpf:"src4"`
-	Src6      *ebpf.MapSpec `ebpf:"src6"`
+	Actions    *ebpf.MapSpec `ebpf:"actions"`
+	Buckets    *ebpf.MapSpec `ebpf:"buckets"`
+	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Dst4       *ebpf.MapSpec `ebpf:"dst4"`
+	Dst6       *ebpf.MapSpec `ebpf:"dst6"`
+	Handshakes *ebpf.MapSpec `ebpf:"handshakes"`
+	Intervals  *ebpf.MapSpec `ebpf:"intervals"`
+	Meta       *ebpf.MapSpec `ebpf:"meta"`
+	Rates      *ebpf.MapSpec `ebpf:"rates"`
+	Rows       *ebpf.MapSpec `ebpf:"rows"`
+	Rules      *ebpf.MapSpec `ebpf:"rules"`
+	Samples    *ebpf.MapSpec `ebpf:"samples"`
+	Sampling   *ebpf.MapSpec `ebpf:"sampling"`
+	Sockets    *ebpf.MapSpec `ebpf:"sockets"`
+	Src4       *ebpf.MapSpec `ebpf:"src4"`
+	Src6       *ebpf.MapSpec `ebpf:"src6"`
 }
 
 // SteerVariableSpecs contains global variables before they are loaded into the kernel.
@@ -268,29 +300,35 @@ func (o *SteerObjects) Close() error {
 //
 // It can be passed to LoadSteerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SteerMaps struct {
-	Actions   *ebpf.Map `ebpf:"actions"`
-	Counters  *ebpf.Map `ebpf:"counters"`
-	Dst4      *ebpf.Map `ebpf:"dst4"`
-	Dst6      *ebpf.Map `ebpf:"dst6"`
-	Intervals *ebpf.Map `ebpf:"intervals"`
-	Meta      *ebpf.Map `ebpf:"meta"`
-	Rows      *ebpf.Map `ebpf:"rows"`
-	Rules     *ebpf.Map `ebpf:"rules"`
-	Samples   *ebpf.Map `ebpf:"samples"`
-	Sampling  *ebpf.Map `ebpf:"sampling"`
-	Sockets   *ebpf.Map `ebpf:"sockets"`
-	Src4      *ebpf.Map `ebpf:"src4"`
-	Src6      *ebpf.Map `ebpf:"src6"`
+	Actions    *ebpf.Map `ebpf:"actions"`
+	Buckets    *ebpf.Map `ebpf:"buckets"`
+	Counters   *ebpf.Map `ebpf:"counters"`
+	Dst4       *ebpf.Map `ebpf:"dst4"`
+	Dst6       *ebpf.Map `ebpf:"dst6"`
+	Handshakes *ebpf.Map `ebpf:"handshakes"`
+	Intervals  *ebpf.Map `ebpf:"intervals"`
+	Meta       *ebpf.Map `ebpf:"meta"`
+	Rates      *ebpf.Map `ebpf:"rates"`
+	Rows       *ebpf.Map `ebpf:"rows"`
+	Rules      *ebpf.Map `ebpf:"rules"`
+	Samples    *ebpf.Map `ebpf:"samples"`
+	Sampling   *ebpf.Map `ebpf:"sampling"`
+	Sockets    *ebpf.Map `ebpf:"sockets"`
+	Src4       *ebpf.Map `ebpf:"src4"`
+	Src6       *ebpf.Map `ebpf:"src6"`
 }
 
 func (m *SteerMaps) Close() error {
 	return _SteerClose(
 		m.Actions,
+		m.Buckets,
 		m.Counters,
 		m.Dst4,
 		m.Dst6,
+		m.Handshakes,
 		m.Intervals,
 		m.Meta,
+		m.Rates,
 		m.Rows,
 		m.Rules,
 		m.Samples,

@@ -118,6 +118,7 @@ struct action {
 	__u16 service;
 	__u16 fallback; /* the service to try next, or NO_SERVICE */
 	__u32 counter;  /* key of counters and of rules */
+	__u32 rate;     /* key of rates; 0: none */
 };
 
 /* Keyed by row.base plus ordinal. */
@@ -127,6 +128,22 @@ struct {
 	__type(key, __u32);
 	__type(value, struct action);
 } actions SEC(".maps");
+
+/* A rate of new TCP connections from each network of sources. */
+struct rate {
+	__u64 interval;  /* ns from one connection to the next, on average */
+	__u64 tolerance; /* ns that connections may come early: a burst of tolerance / interval + 1 */
+	__u32 bits4;     /* of an IPv4 network's prefix */
+	__u32 bits6;
+};
+
+/* Keyed by action.rate. Place 0 has none. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rate);
+} rates SEC(".maps");
 
 enum { RULE_NAME_SIZE = 64 }; /* rule.Rule: names have up to 63 bytes */
 

@@ -90,6 +90,7 @@ type Route struct {
 	UserTimeout    time.Duration  // TCP; 0: the kernel's own limit
 	Keepalive      time.Duration  // TCP; 0: none
 	MaxConnections int            // TCP connections at once; 0: no limit but the total
+	ConnectionRate rule.Rate      // of new TCP connections from each source; without the length of networks
 }
 
 // Balance says how a route spreads its connections and flows over its upstream addresses.

@@ -2,6 +2,8 @@ package conf
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +80,9 @@ port = 54
 	}
 }
 
+// lineOf returns the number of the first line that is this one.
+func lineOf(text, line string) int { return slices.Index(strings.Split(text, "\n"), line) + 1 }
+
 // TestEveryKey sets each key to something that is not its default.
 func TestEveryKey(t *testing.T) {
 	const text = `prefixes = ["198.18.0.0/20", "2001:db8::/48"]
@@ -122,6 +127,8 @@ tcp_user_timeout = "30s"
 tcp_keepalive = "90s"
 max_connections = 500
 offload = "off"
+connection_rate_per_source = "30/m"
+connection_burst_per_source = 7
 
 [[dns]]
 name = "ns1"
@@ -184,9 +191,10 @@ query_log = "1/1000"
 			UserTimeout:    30 * time.Second,
 			Keepalive:      90 * time.Second,
 			MaxConnections: 500,
+			ConnectionRate: rule.Rate{Interval: 2 * time.Second, Burst: 7},
 		}},
 		DNS: []DNS{{
-			Line:              44,
+			Line:              lineOf(text, "[[dns]]"),
 			Name:              "ns1",
 			Prefixes:          prefixes("198.18.16.53/32"),
 			Port:              5353,

@@ -30,6 +30,8 @@ var routeKeys = []key[Route]{
 	{"tcp_keepalive", single(func(r *Route) *time.Duration { return &r.Keepalive }, parseKeepalive)},
 	{"max_connections", integer(func(r *Route) *int { return &r.MaxConnections }, 0, maxConnections)},
 	{"offload", setOffload},
+	{"connection_rate_per_source", single(func(r *Route) *time.Duration { return &r.ConnectionRate.Interval }, parseRate)},
+	{"connection_burst_per_source", integer(func(r *Route) *int { return &r.ConnectionRate.Burst }, 0, rule.MaxRateBurst)},
 }
 
 const (
@@ -83,6 +85,7 @@ func (d *decoder) route(s *section, number int) (Route, reading) {
 	if !got.given("name") {
 		r.Name = "route-" + strconv.Itoa(number)
 	}
+	r.ConnectionRate = d.completeRate(r, got)
 	d.checkAction(r, got)
 	d.checkOffsets(r, got)
 	d.checkProxyProtocol(r, got)

@@ -19,7 +19,9 @@ func (c *Config) RuleSet() rule.Set {
 		set.Prefixes = append(set.Prefixes, rule.Prefix{Prefix: p, Open: true})
 	}
 	for _, r := range c.Routes {
-		set.Rules = append(set.Rules, r.rule())
+		claim := r.rule()
+		claim.Rate = c.rate(r)
+		set.Rules = append(set.Rules, claim)
 	}
 	for _, s := range c.DNS {
 		set.Rules = append(set.Rules, s.rule())

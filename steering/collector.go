@@ -13,6 +13,9 @@ var (
 	descFailures = prometheus.NewDesc("anyport_steering_failed_assignments_total",
 		"Sockets that could not be given a packet, by rule and reason.",
 		[]string{"rule", "reason"}, nil)
+	descLimited = prometheus.NewDesc("anyport_steering_rate_limited_total",
+		"TCP connections that were refused because their source was over the rule's rate, by rule.",
+		[]string{"rule"}, nil)
 	descGeneration = prometheus.NewDesc("anyport_steering_generation",
 		"Number of the rule set in force.", nil, nil)
 	descPublished = prometheus.NewDesc("anyport_steering_published_timestamp_seconds",
@@ -35,7 +38,7 @@ func NewCollector(s *Steering) prometheus.Collector { return collector{s} }
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descPackets, descFailures, descGeneration, descPublished, descSockets, descForeign, descSamplesLost,
+		descPackets, descFailures, descLimited, descGeneration, descPublished, descSockets, descForeign, descSamplesLost,
 	} {
 		ch <- d
 	}
@@ -67,16 +70,23 @@ func (c collector) collectCounters(ch chan<- prometheus.Metric) error {
 	for i := range list {
 		r := &list[i]
 		for o, n := range r.Counters {
-			outcome, desc := Outcome(o), descPackets
-			if !outcome.IsFinal() {
-				desc = descFailures
-			}
-			if n > 0 || outcome == verdictOutcome[r.Verdict] {
-				ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), r.Name, outcome.String())
+			if outcome := Outcome(o); n > 0 || outcome == verdictOutcome[r.Verdict] {
+				ch <- counterMetric(r.Name, outcome, n)
 			}
 		}
 	}
 	return nil
+}
+
+// counterMetric is one counter of a rule.
+func counterMetric(rule string, o Outcome, n uint64) prometheus.Metric {
+	switch {
+	case o == Limited:
+		return prometheus.MustNewConstMetric(descLimited, prometheus.CounterValue, float64(n), rule)
+	case !o.IsFinal():
+		return prometheus.MustNewConstMetric(descFailures, prometheus.CounterValue, float64(n), rule, o.String())
+	}
+	return prometheus.MustNewConstMetric(descPackets, prometheus.CounterValue, float64(n), rule, o.String())
 }
 
 func (c collector) collectGeneration(ch chan<- prometheus.Metric) error {

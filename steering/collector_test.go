@@ -16,10 +16,15 @@ func TestCollector(t *testing.T) {
 	s := w.load()
 	w.makeLocal(prefix4, prefix6)
 	all := newServers(t)
-	assign(t, s, 0, rule.TCP, w.listen(home))
-	publish(t, s, steerAll())
+	publish(t, s, rated("all", 1))
 	for _, addr := range families {
 		all.who(w.ns, rule.UDP, netip.Addr{}, netip.AddrPortFrom(addr, 7))
+	}
+	l := w.listen(home)
+	all.tcp("it", l)
+	assign(t, s, 0, rule.TCP, l)
+	for range 2 {
+		all.who(w.ns, rule.TCP, netip.Addr{}, netip.AddrPortFrom(anycast4, 7))
 	}
 	c := NewCollector(s)
 	const want = `
@@ -37,8 +42,11 @@ anyport_steering_generation 1
 anyport_steering_packets_total{outcome="passed",rule="(open)"} 0
 anyport_steering_packets_total{outcome="passed",rule="(outside)"} 0
 anyport_steering_packets_total{outcome="refused",rule="(sealed)"} 0
-anyport_steering_packets_total{outcome="refused",rule="all"} 2
-anyport_steering_packets_total{outcome="steered",rule="all"} 0
+anyport_steering_packets_total{outcome="refused",rule="all"} 3
+anyport_steering_packets_total{outcome="steered",rule="all"} 1
+# HELP anyport_steering_rate_limited_total TCP connections that were refused because their source was over the rule's rate, by rule.
+# TYPE anyport_steering_rate_limited_total counter
+anyport_steering_rate_limited_total{rule="all"} 1
 # HELP anyport_steering_samples_lost_total Samples of refused packets that found no place in the ring buffer.
 # TYPE anyport_steering_samples_lost_total counter
 anyport_steering_samples_lost_total 0
@@ -48,7 +56,7 @@ anyport_steering_sockets{protocol="tcp",service="0"} 1
 `
 	err := testutil.CollectAndCompare(c, strings.NewReader(want), "anyport_steering_failed_assignments_total",
 		"anyport_steering_foreign_programs", "anyport_steering_generation", "anyport_steering_packets_total",
-		"anyport_steering_samples_lost_total", "anyport_steering_sockets")
+		"anyport_steering_rate_limited_total", "anyport_steering_samples_lost_total", "anyport_steering_sockets")
 	if err != nil {
 		t.Error(err)
 	}

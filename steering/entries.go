@@ -50,7 +50,8 @@ func rows(list []rule.Row) []bpf.SteerRow {
 	return values
 }
 
-func actions(list []rule.Action, ids []uint32) []bpf.SteerAction {
+func actions(list []rule.Action, set rule.Set, ids []uint32) []bpf.SteerAction {
+	_, places := rates(set)
 	values := make([]bpf.SteerAction, len(list))
 	for i, a := range list {
 		values[i] = bpf.SteerAction{
@@ -58,9 +59,37 @@ func actions(list []rule.Action, ids []uint32) []bpf.SteerAction {
 			Service:  a.Service,
 			Fallback: a.Fallback,
 			Counter:  counterID(a.Rule, ids),
+			Rate:     places[rateOf(a, set)],
 		}
 	}
 	return values
+}
+
+// rates returns the different rates of the rules, the first being none, and the place of each.
+func rates(set rule.Set) (values []bpf.SteerRate, places map[rule.Rate]uint32) {
+	values = []bpf.SteerRate{{}}
+	places = map[rule.Rate]uint32{{}: 0}
+	for i := range set.Rules {
+		r := set.Rules[i].Rate
+		if _, known := places[r]; known {
+			continue
+		}
+		places[r] = uint32(len(values))
+		values = append(values, bpf.SteerRate{
+			Interval:  uint64(r.Interval),
+			Tolerance: uint64(r.Interval) * uint64(r.Burst-1),
+			Bits4:     uint32(r.Bits4),
+			Bits6:     uint32(r.Bits6),
+		})
+	}
+	return values, places
+}
+
+func rateOf(a rule.Action, set rule.Set) rule.Rate {
+	if a.Rule < 0 {
+		return rule.Rate{}
+	}
+	return set.Rules[a.Rule].Rate
 }
 
 // counterID returns the counter of a rule, or of the default that stands in its place.

@@ -10,8 +10,8 @@ import (
 // Outcome says what became of a packet, or why a service did not get it.
 type Outcome uint8
 
-// Each packet has exactly one of the first five. Each socket that was tried in vain adds one of the others, so that
-// they come on top of Fallback and Refused.
+// Each packet has exactly one of the first five. Each socket that was tried in vain, or a rate that let none be tried,
+// adds one of the others, so that they come on top of Fallback and Refused.
 const (
 	Steered       = Outcome(bpf.SteerOutcomeOUTCOME_STEERED)  // the rule's service has it
 	Fallback      = Outcome(bpf.SteerOutcomeOUTCOME_FALLBACK) // the fallback service has it
@@ -23,13 +23,14 @@ const (
 	WrongProtocol = Outcome(bpf.SteerOutcomeOUTCOME_PROTOCOL) // EPROTOTYPE: a TCP socket for UDP, or the reverse
 	WrongState    = Outcome(bpf.SteerOutcomeOUTCOME_STATE)    // ESOCKTNOSUPPORT: a socket that has been connected
 	OtherError    = Outcome(bpf.SteerOutcomeOUTCOME_OTHER)    // any other error of bpf_sk_assign
+	Limited       = Outcome(bpf.SteerOutcomeOUTCOME_LIMITED)  // the source is over the rule's rate; no socket was tried
 	Outcomes      = Outcome(bpf.SteerOutcomeOUTCOMES)         // how many there are
 )
 
 var outcomeNames = [Outcomes]string{
 	Steered: "steered", Fallback: "fallback", Refused: "refused", Passed: "passed", Taken: "taken",
 	Empty: "empty_slot", WrongFamily: "wrong_family", WrongProtocol: "wrong_protocol", WrongState: "wrong_state",
-	OtherError: "other_error",
+	OtherError: "other_error", Limited: "rate_limited",
 }
 
 // String returns a word for messages and metric labels: "steered", "empty_slot".

@@ -10,7 +10,10 @@ import (
 )
 
 // usedNames are the maps of sharedNames that the program uses.
-var usedNames = []string{bpf.SteerMapSockets, bpf.SteerMapCounters, bpf.SteerMapSamples, bpf.SteerMapSampling}
+var usedNames = []string{
+	bpf.SteerMapSockets, bpf.SteerMapCounters, bpf.SteerMapSamples, bpf.SteerMapSampling, bpf.SteerMapBuckets,
+	bpf.SteerMapHandshakes,
+}
 
 // sharedNames are the maps that outlive generations.
 var sharedNames = append([]string{bpf.SteerMapMeta}, usedNames...)

@@ -12,7 +12,7 @@ import (
 // tableNames are the maps of a generation that the program reads, in the order they are made and pinned.
 var tableNames = []string{
 	bpf.SteerMapDst4, bpf.SteerMapDst6, bpf.SteerMapIntervals, bpf.SteerMapRows, bpf.SteerMapActions,
-	bpf.SteerMapSrc4, bpf.SteerMapSrc6,
+	bpf.SteerMapSrc4, bpf.SteerMapSrc6, bpf.SteerMapRates,
 }
 
 // buildTables makes the maps of one generation from a compiled table. ids gives each rule's counter.
@@ -44,13 +44,16 @@ func buildTable(spec *ebpf.MapSpec, t *rule.Table, ids []uint32) (*ebpf.Map, err
 	case bpf.SteerMapRows:
 		return fillArray(spec, rows(t.Rows))
 	case bpf.SteerMapActions:
-		return fillArray(spec, actions(t.Actions, ids))
+		return fillArray(spec, actions(t.Actions, t.Set(), ids))
 	case bpf.SteerMapSrc4:
 		keys, values := sources4(t.Sources)
 		return fill(spec, keys, values)
 	case bpf.SteerMapSrc6:
 		keys, values := sources6(t.Sources)
 		return fill(spec, keys, values)
+	case bpf.SteerMapRates:
+		values, _ := rates(t.Set())
+		return fillArray(spec, values)
 	}
 	return nil, fmt.Errorf("fill map %s: no such table", spec.Name)
 }

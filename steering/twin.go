@@ -28,7 +28,8 @@ type Answer struct {
 }
 
 // Twin is a copy of the live program that answers questions. It shares the tables of its generation and the sockets,
-// and has counters and samples of its own, so that asking leaves no trace. It stays with its generation.
+// and has counters and samples of its own, so that asking leaves no trace. It knows no rates: it answers as to a source
+// that has not come before. It stays with its generation.
 type Twin struct {
 	generation uint64
 	rules      []bpf.SteerRule
@@ -107,6 +108,7 @@ func makePrivate() (mapSet, error) {
 	private := make(mapSet)
 	for name, entries := range map[string]int{
 		bpf.SteerMapCounters: 1, bpf.SteerMapSamples: os.Getpagesize(), bpf.SteerMapSampling: 1,
+		bpf.SteerMapBuckets: 1, bpf.SteerMapHandshakes: 1,
 	} {
 		small := spec.Maps[name].Copy()
 		small.MaxEntries = uint32(entries)

@@ -147,6 +147,9 @@ func (e *explainer) explain(out io.Writer, p rule.Protocol, src netip.Addr, dst 
 		return false, err
 	}
 	fmt.Fprintf(out, "  decision: %s\n", e.decision(list[0]))
+	if limit := e.rate(list[0], p, dst.Addr()); limit != "" {
+		fmt.Fprintf(out, "  rate:     %s\n", limit)
+	}
 	if e.steer == nil {
 		fmt.Fprintln(out, "  kernel:   not asked: no program is loaded in this network namespace")
 		return true, nil
@@ -202,6 +205,22 @@ func (e *explainer) decision(winner rule.Candidate) string {
 		}
 	}
 	return "proxied to " + strings.Join(upstreams, ", ")
+}
+
+// rate says in words how often a source may come, or "" if that is not limited.
+func (e *explainer) rate(winner rule.Candidate, p rule.Protocol, dst netip.Addr) string {
+	if winner.Rule < 0 || p != rule.TCP {
+		return ""
+	}
+	rate := e.table.Set().Rules[winner.Rule].Rate
+	if rate.Interval == 0 {
+		return ""
+	}
+	bits := rate.Bits4
+	if dst.Is6() {
+		bits = rate.Bits6
+	}
+	return fmt.Sprintf("%d connections at once from one /%d, then one in %v", rate.Burst, bits, rate.Interval)
 }
 
 func (e *explainer) explainKernel(out io.Writer, winner rule.Candidate, p rule.Protocol, src netip.Addr,

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"anyport/conf/rule"
 )
@@ -24,6 +25,15 @@ func TestFaults(t *testing.T) {
 		{"a", func(s *rule.Set) { s.Rules[0].Protocol = 132 }, "rule 0: unknown protocol 132"},
 		{"a", func(s *rule.Set) { s.Rules[0].Verdict = 3 }, "rule 0: unknown verdict 3"},
 		{"a", func(s *rule.Set) { s.Rules[0].Service = rule.NoService }, "rule 0: steers to no service"},
+		{"a", func(s *rule.Set) { s.Rules[0].Rate = rule.Rate{Burst: 1} }, "rule 0: rate's interval is not within 1ns and 1h"},
+		{"a", func(s *rule.Set) { s.Rules[0].Rate = rule.Rate{Interval: 2 * time.Hour, Burst: 1} },
+			"rule 0: rate's interval is not within 1ns and 1h"},
+		{"a", func(s *rule.Set) { s.Rules[0].Rate = rule.Rate{Interval: 1} },
+			"rule 0: rate's burst is not within 1 and 1000000"},
+		{"a", func(s *rule.Set) { s.Rules[0].Rate = rule.Rate{Interval: 1, Burst: 1, Bits4: 33} },
+			"rule 0: rate's networks are not within 0 and 32, 0 and 128 bits"},
+		{"a do=refuse", func(s *rule.Set) { s.Rules[0].Rate = rule.Rate{Interval: 1, Burst: 1} },
+			"rule 0: has a rate and does not steer"},
 		{"a prefix=198.18.1.1/24", nil, "rule 0: prefix 198.18.1.1/24 has host bits set"},
 		{"a from=2001:db8::1/64", nil, "rule 0: from 2001:db8::1/64 has host bits set"},
 		{"a", func(s *rule.Set) { s.Rules[0].From = []netip.Prefix{{}} }, "rule 0: from invalid Prefix is not a prefix"},

@@ -104,6 +104,7 @@ type Rule struct {
 	Verdict  Verdict
 	Service  uint16 // Steer only: the service whose socket gets the packet
 	Fallback uint16 // Steer only: the service to try when Service has no socket, or NoService
+	Rate     Rate   // Steer only: of new TCP connections
 }
 
 // Prefix is a prefix that is served.

@@ -76,6 +76,11 @@ func (r *Rule) headFault() string {
 		return fmt.Sprintf("unknown verdict %d", r.Verdict)
 	case r.Verdict == Steer && r.Service == NoService:
 		return "steers to no service"
+	case r.Verdict != Steer && r.Rate != Rate{}:
+		return "has a rate and does not steer"
+	}
+	if reason := r.Rate.fault(); reason != "" {
+		return "rate's " + reason
 	}
 	return ""
 }
