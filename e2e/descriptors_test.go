@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"sync"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // TestDescriptorExhaustion gives anyport few file descriptors and opens more connections than these allow, twice. It
-// must not end, and must serve again as soon as connections close.
+// must not end, must have descriptors left for its operator, and must serve again as soon as connections close.
 func TestDescriptorExhaustion(t *testing.T) {
 	netlab.RequireRoot(t)
 	netlab.RequireProgram(t, "prlimit")
@@ -25,7 +26,10 @@ func TestDescriptorExhaustion(t *testing.T) {
 	for _, f := range families {
 		to := withPort(f.address(w.rng), 4242)
 		conns := w.hold(to, limit)
-		waitFor(t, "anyport to run out of descriptors", func() bool { return descriptors(t, d.Pid()) >= limit-8 })
+		waitFor(t, "anyport to run out of descriptors", func() bool { return descriptors(t, d.Pid()) >= limit*7/8-1 })
+		if text := w.metrics("/metrics"); !refusedForWant.MatchString(text) {
+			t.Errorf("no connection is counted as refused for want of a descriptor:\n%s", text)
+		}
 		closeAll(conns)
 		waitFor(t, "anyport to serve again", func() bool {
 			return tryEcho(w.Client, to, "upstream\n", []byte("hello")) == nil
@@ -33,6 +37,9 @@ func TestDescriptorExhaustion(t *testing.T) {
 		checkGreeting(t, w, f.destination(w.rng), "upstream")
 	}
 }
+
+// refusedForWant is a counter of connections that found no descriptor left, which is not zero.
+var refusedForWant = regexp.MustCompile(`(?m)^anyport_connections_ended_total\{.*reason="no_descriptor".*\} [1-9]`)
 
 // hold opens connections, those that fail left out, and keeps them open.
 func (w *world) hold(to netip.AddrPort, n int) []net.Conn {

@@ -81,6 +81,7 @@ func (w *worker) admit(fd int, client sock.Addr) {
 	active, most := w.engine.active.Add(1), w.engine.options.MaxConnections
 	switch {
 	case fd >= w.engine.bound:
+		w.door.failed(w, unix.EMFILE)
 		w.load.Add(1)
 		w.refuse(fd, client, stats.NoDescriptor)
 		return
