@@ -49,11 +49,11 @@ func preparePlain(b *steerBed, flows []flow) error {
 }
 
 func (b *steerBed) wildcard() []netip.AddrPort {
-	any := netip.IPv6Unspecified()
+	unspecified := netip.IPv6Unspecified()
 	if b.family.served.Addr().Is4() {
-		any = netip.IPv4Unspecified()
+		unspecified = netip.IPv4Unspecified()
 	}
-	return []netip.AddrPort{netip.AddrPortFrom(any, steerPort)}
+	return []netip.AddrPort{netip.AddrPortFrom(unspecified, steerPort)}
 }
 
 // prepareEach binds a socket to each of the first addresses: what a program without steering does that must not be

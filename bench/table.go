@@ -76,9 +76,16 @@ func (c *Comparison) Text(subject string, control bool) string {
 // String prints the ratio with its interval.
 func (r Ratio) String() string { return fmt.Sprintf("%.2f (%.2f-%.2f)", r.Median, r.Low, r.High) }
 
+// fullyBusy is the share from which on a load generator is the limit itself, and the subject may be faster than shown.
+const fullyBusy = 0.95
+
 // Busy is how tables show the median share that the load generator was busy.
 func (s *SubjectResult) Busy() string {
-	if share := Summarise(s.Generator).Median; share > 0 {
+	share := Summarise(s.Generator).Median
+	switch {
+	case share >= fullyBusy:
+		return fmt.Sprintf("%.0f %%, the limit", 100*share)
+	case share > 0:
 		return fmt.Sprintf("%.0f %%", 100*share)
 	}
 	return "-"
