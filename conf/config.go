@@ -86,6 +86,8 @@ type Route struct {
 	ConnectTimeout time.Duration  // TCP; 0: the kernel's own limit
 	TCPIdle        time.Duration  // 0: none
 	UDPIdle        time.Duration  // 0: none
+	Offload        bool           // UDP: the kernel is to forward flows by itself where it can,
+	OffloadAfter   int            // after so many datagrams of a flow
 	HalfClose      time.Duration  // TCP; 0: none
 	UserTimeout    time.Duration  // TCP; 0: the kernel's own limit
 	Keepalive      time.Duration  // TCP; 0: none

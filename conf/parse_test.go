@@ -71,6 +71,7 @@ port = 54
 			ConnectTimeout: 3 * time.Second,
 			TCPIdle:        time.Hour,
 			UDPIdle:        time.Minute,
+			OffloadAfter:   3,
 			HalfClose:      5 * time.Minute,
 		}},
 		DNS: []DNS{server, second},
@@ -129,6 +130,13 @@ max_connections = 500
 offload = "off"
 connection_rate_per_source = "30/m"
 connection_burst_per_source = 7
+
+[[route]]
+name = "games"
+protocol = "udp"
+upstream = ["10.0.0.7"]
+offload = "auto"
+offload_after = 9
 
 [[dns]]
 name = "ns1"
@@ -192,6 +200,23 @@ query_log = "1/1000"
 			Keepalive:      90 * time.Second,
 			MaxConnections: 500,
 			ConnectionRate: rule.Rate{Interval: 2 * time.Second, Burst: 7},
+			OffloadAfter:   3,
+		}, {
+			Line:           lineOf(text, `name = "games"`) - 1,
+			Name:           "games",
+			Protocol:       rule.UDP,
+			Action:         rule.Steer,
+			Upstreams:      []Upstream{{Addr: netip.MustParseAddr("10.0.0.7")}},
+			Balance:        Maglev,
+			MaxFails:       3,
+			FailTimeout:    10 * time.Second,
+			HeaderTimeout:  3 * time.Second,
+			ConnectTimeout: 3 * time.Second,
+			TCPIdle:        DefaultTCPIdle,
+			UDPIdle:        DefaultUDPIdle,
+			Offload:        true,
+			OffloadAfter:   9,
+			HalfClose:      5 * time.Minute,
 		}},
 		DNS: []DNS{{
 			Line:              lineOf(text, "[[dns]]"),
@@ -290,7 +315,7 @@ func TestDemo(t *testing.T) {
 		want := Route{Line: 4, Name: "demo", Action: rule.Steer, Balance: Maglev, MaxFails: 3, ProxyProtocol: 2,
 			Upstreams:     []Upstream{{Addr: upstream.Addr(), Port: upstream.Port()}},
 			HeaderTimeout: 3 * time.Second, ConnectTimeout: 3 * time.Second, TCPIdle: DefaultTCPIdle,
-			UDPIdle: DefaultUDPIdle, FailTimeout: 10 * time.Second, HalfClose: 5 * time.Minute}
+			UDPIdle: DefaultUDPIdle, FailTimeout: 10 * time.Second, HalfClose: 5 * time.Minute, OffloadAfter: 3}
 		if diff := cmp.Diff([]Route{want}, got.Routes, compareNetip); diff != "" {
 			t.Errorf("routes (-want +got):\n%s", diff)
 		}

@@ -29,9 +29,10 @@ var routeKeys = []key[Route]{
 	{"tcp_user_timeout", single(func(r *Route) *time.Duration { return &r.UserTimeout }, parseUserTimeout)},
 	{"tcp_keepalive", single(func(r *Route) *time.Duration { return &r.Keepalive }, parseKeepalive)},
 	{"max_connections", integer(func(r *Route) *int { return &r.MaxConnections }, 0, maxConnections)},
-	{"offload", setOffload},
 	{"connection_rate_per_source", single(func(r *Route) *time.Duration { return &r.ConnectionRate.Interval }, parseRate)},
 	{"connection_burst_per_source", integer(func(r *Route) *int { return &r.ConnectionRate.Burst }, 0, rule.MaxRateBurst)},
+	{"offload", single(func(r *Route) *bool { return &r.Offload }, parseOffload)},
+	{"offload_after", integer(func(r *Route) *int { return &r.OffloadAfter }, 1, maxOffloadAfter)},
 }
 
 const (
@@ -45,6 +46,7 @@ var (
 		word[rule.Protocol]{"both", rule.Both})
 	parseAction = oneOf(word[rule.Verdict]{"proxy", rule.Steer}, word[rule.Verdict]{"refuse", rule.Refuse},
 		word[rule.Verdict]{"pass", rule.Pass})
+	parseOffload       = oneOf(word[bool]{"off", false}, word[bool]{"auto", true})
 	parseProxyProtocol = oneOf(word[ProxyProtocol]{"v2", ProxyV2}, word[ProxyProtocol]{"v2_first", ProxyV2First},
 		word[ProxyProtocol]{"v1", ProxyV1}, word[ProxyProtocol]{"spp", ProxySPP}, word[ProxyProtocol]{"none", ProxyNone})
 	parseBalance = oneOf(word[Balance]{"maglev", Maglev}, word[Balance]{"round_robin", RoundRobin},
@@ -61,22 +63,8 @@ func setIdle(d *decoder, v value, r *Route) {
 	r.TCPIdle, r.UDPIdle = idle, idle
 }
 
-// setOffload accepts what this version does anyway.
-// setOffload takes "auto" as well, since it says where the kernel can forward UDP flows: in this version nowhere.
-func setOffload(d *decoder, v value, r *Route) {
-	var mode string
-	single(func(*Route) *string { return &mode }, parseOffload)(d, v, r)
-	if mode == "auto" {
-		d.warn(v, "", "this version cannot offload: UDP goes through its sockets")
-	}
-}
-
-func parseOffload(text string) (string, *finding) {
-	if text != "off" && text != "auto" {
-		return "", refuse(`write "off" or "auto"`, "%q is not known here", text)
-	}
-	return text, nil
-}
+// maxOffloadAfter is far beyond the datagrams that it takes to tell a flow from a question and its answer.
+const maxOffloadAfter = 1_000_000
 
 // route decodes the number-th [[route]], counted from 1, and checks it by itself.
 func (d *decoder) route(s *section, number int) (Route, reading) {
@@ -89,5 +77,6 @@ func (d *decoder) route(s *section, number int) (Route, reading) {
 	d.checkAction(r, got)
 	d.checkOffsets(r, got)
 	d.checkProxyProtocol(r, got)
+	d.checkOffload(r, got)
 	return r, got
 }

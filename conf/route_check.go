@@ -66,3 +66,19 @@ func (d *decoder) checkProxyProtocol(r Route, got reading) {
 		d.fault(at, `write "v2", or protocol = "udp"`, "the Simple Proxy Protocol knows only UDP")
 	}
 }
+
+// checkOffload warns of keys for flows that are never offloaded.
+func (d *decoder) checkOffload(r Route, got reading) {
+	keys := []string{"offload", "offload_after"}
+	switch {
+	case !got.good("action", "protocol", "proxy_protocol", "offload"):
+	case !r.Offload:
+		d.warnUnused(got, `a route without offload = "auto"`, "offload_after")
+	case r.Action != rule.Steer:
+		d.warnUnused(got, "a route that does not proxy", keys...)
+	case r.Protocol == rule.TCP:
+		d.warnUnused(got, "a TCP route", keys...)
+	case r.ProxyProtocol == ProxyV2 || r.ProxyProtocol == ProxySPP:
+		d.warnUnused(got, "a route whose proxy_protocol goes before every datagram", keys...)
+	}
+}

@@ -87,6 +87,7 @@ func (s *Server) newRoute(r *conf.Route, sources route.Sources, known []upstream
 		ConnectTimeout: r.ConnectTimeout,
 		TCPIdle:        r.TCPIdle,
 		UDPIdle:        r.UDPIdle,
+		OffloadAfter:   offloadAfter(r),
 		HalfClose:      r.HalfClose,
 		UserTimeout:    r.UserTimeout,
 		Keepalive:      r.Keepalive,
@@ -129,7 +130,19 @@ func (s *Server) Apply(g *Generation) error {
 		return err
 	}
 	s.udp.UseSources(g.config.UDPSources)
+	s.udp.FollowRoutes(g.udpRoutes())
 	return nil
+}
+
+// udpRoutes returns the routes that claim datagrams, by name.
+func (g *Generation) udpRoutes() map[string]*route.Route {
+	routes := make(map[string]*route.Route)
+	for i, r := range g.routes {
+		if r != nil && g.config.Routes[i].Protocol != rule.TCP {
+			routes[r.Name] = r
+		}
+	}
+	return routes
 }
 
 // swap makes g the current generation, in user space first: a packet that the kernel still judges by the generation

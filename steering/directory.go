@@ -31,6 +31,16 @@ func (o *Options) dir(n *namespace) string {
 	return filepath.Join(o.baseDir(), strconv.FormatUint(n.inode, 10))
 }
 
+// Directory returns the directory that holds the pins of the caller's network namespace, whether anything is loaded there
+// or not. Programs that belong to the same service may have a directory of their own in it; Unload removes it all.
+func Directory(o Options) (string, error) {
+	s, err := newSteering(o)
+	if err != nil {
+		return "", err
+	}
+	return s.dir, s.Close()
+}
+
 func generationDir(dir string, number uint64) string {
 	return filepath.Join(dir, generationPrefix+strconv.FormatUint(number, 10))
 }

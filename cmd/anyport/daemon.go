@@ -32,6 +32,7 @@ type daemon struct {
 	local   *steering.LocalRoutes
 	server  *proxy.Server
 	dns     *dnsServers
+	flows   *kernelFlows
 	reloads *reloadCollector
 	metrics *metricsServer
 	control *webServer
@@ -58,7 +59,10 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	orders, follow := takeOrders(ctx, signals)
 	parts.Go(follow)
 	d.dns = newDNSServers(d.steer, d.logger, parts.Go)
-	d.metrics.collect(d.server.Collector(), d.server.UpstreamCollector(), steering.NewCollector(d.steer), d.dns, d.reloads)
+	d.flows = newKernelFlows(d.opts.bpffs, cfg.MaxFlows, d.server, d.logger,
+		func(run func(context.Context) error) { parts.Go(func() error { return run(ctx) }) })
+	d.metrics.collect(d.server.Collector(), d.server.UpstreamCollector(), steering.NewCollector(d.steer), d.dns,
+		d.flows, d.reloads)
 	d.metrics.readyOnlyIf(d.isLoaded)
 	d.runParts(ctx, parts)
 	err = d.start(orders.drain, cfg)
@@ -147,6 +151,9 @@ func (d *daemon) close() error {
 	d.metrics.close()
 	d.control.close()
 	var errs []error
+	if d.flows != nil {
+		errs = append(errs, d.flows.close())
+	}
 	if d.steer != nil {
 		errs = append(errs, d.closeSteering())
 		if d.held != nil {

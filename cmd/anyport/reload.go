@@ -72,6 +72,7 @@ func (d *daemon) exchange(g *proxy.Generation) error {
 	if err := d.server.Apply(g); err != nil {
 		return err
 	}
+	d.flows.follow(g.Config())
 	return d.local.Sync(served)
 }
 

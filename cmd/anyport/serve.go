@@ -51,6 +51,7 @@ func (d *daemon) begin(g *proxy.Generation) error {
 	if err := d.server.Apply(g); err != nil {
 		return err
 	}
+	d.flows.follow(g.Config()) // before new flows come, which could take the ports of those that are left
 	if err := d.assignSockets(); err != nil {
 		return err
 	}

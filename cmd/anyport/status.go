@@ -178,6 +178,9 @@ func (d *daemonStatus) print(w io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\n", a, strings.Join(d.UDPSources[a], ","))
 	}
 	fmt.Fprintf(w, "\ndatagrams not forwarded: %s\n", counts(d.Drops))
+	if d.Offload != nil {
+		fmt.Fprintln(w, offloadLine(d.Offload))
+	}
 }
 
 func (r routeStatus) print(w io.Writer) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"anyport/proxy/offload"
 	"anyport/steering"
 )
 
@@ -35,6 +36,13 @@ func unloadCommand(args []string) error {
 	}
 	defer local.Close()
 	if err := local.Remove(); err != nil { // first: a local prefix without the program is open to every daemon
+		return err
+	}
+	dir, err := offloadDir(*bpffs)
+	if err != nil {
+		return err
+	}
+	if err := offload.Unload(dir); err != nil {
 		return err
 	}
 	return steering.Unload(steering.Options{Bpffs: *bpffs})

@@ -182,9 +182,14 @@ func (t *Table) routeID(name string) (uint16, bool) {
 // Usage returns what the flow of a slot has carried, the usage that it was offered with included.
 func (t *Table) Usage(slot uint32) Usage { return usage(&t.maps.flows[slot], t.clock.now()) }
 
-// Touch notes that the flow of a slot has carried a datagram through the sockets.
-func (t *Table) Touch(slot uint32) {
-	atomic.StoreUint32(&t.maps.flows[slot].SeenIn, uint32(t.clock.now()))
+// Count adds what the flow of a slot has just carried through the sockets.
+func (t *Table) Count(slot uint32, u Usage) {
+	s := &t.maps.flows[slot]
+	atomic.AddUint64(&s.PacketsIn, u.PacketsIn)
+	atomic.AddUint64(&s.BytesIn, u.BytesIn)
+	atomic.AddUint64(&s.PacketsOut, u.PacketsOut)
+	atomic.AddUint64(&s.BytesOut, u.BytesOut)
+	atomic.StoreUint32(&s.SeenIn, uint32(t.clock.now()))
 }
 
 // Withdraw takes the flow of a slot back: from now on its datagrams come to the sockets. It returns what the flow has

@@ -32,6 +32,7 @@ type Route struct {
 	UserTimeout    time.Duration // TCP: see sock.SetUserTimeout; 0: the kernel's own limit
 	Keepalive      time.Duration // TCP: see sock.SetKeepalive; 0: none
 	MaxConnections int           // TCP, at once; 0: no limit
+	OffloadAfter   int           // UDP: the kernel is to forward flows after so many datagrams; 0: never
 	Stats          *stats.Route
 }
 

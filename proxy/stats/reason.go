@@ -28,6 +28,7 @@ const (
 	NoSource                         // no source port is free towards any upstream
 	Evicted                          // UDP: the oldest idle flow made room for a new one
 	Drained                          // still open when the drain timeout ended, or refused while draining
+	RouteRemoved                     // UDP: a reload has removed the flow's route
 	IOError                          // reading or writing failed otherwise; the log names the errno
 
 	// UDP: what an ICMP error says of the upstream.
@@ -47,7 +48,7 @@ var reasonNames = [NumReasons]string{
 	ProxyHeaderInvalid: "proxy_header_invalid", ProxyHeaderTimeout: "proxy_header_timeout", Loop: "loop",
 	Limit: "limit", RouteLimit: "route_limit", SourceLimit: "source_limit",
 	NoDescriptor: "no_descriptor", NoSource: "no_source", Evicted: "evicted",
-	Drained: "drained", IOError: "io_error",
+	Drained: "drained", RouteRemoved: "route_removed", IOError: "io_error",
 	UpstreamRefused: "upstream_refused", UpstreamUnreachable: "upstream_unreachable",
 }
 

@@ -7,6 +7,7 @@ import (
 
 // endFlow ends a flow: counters, access log, table.
 func (w *worker) endFlow(id flowID, why stats.Reason) {
+	w.withdraw(id)
 	f := &w.flows.flows[id]
 	t := &w.flows.targets.list[f.target]
 	t.shard.Ended[why].Add(1)
@@ -41,7 +42,9 @@ func (w *worker) expire() (more bool) {
 		if id == noFlow {
 			return false
 		}
-		w.endFlow(id, stats.IdleTimeout)
+		if !w.catchUp(id) {
+			w.endFlow(id, stats.IdleTimeout)
+		}
 	}
 	return true
 }

@@ -48,10 +48,18 @@ func (t *flowTable) older(id, oldest flowID, age, now tick) (flowID, tick) {
 // evict ends a flow, of a block or of all (nil), so that there is room for another. It reports whether one could be
 // ended.
 func (w *worker) evict(block *natBlock) bool {
-	id := w.flows.evictable(block, w.now)
-	if id == noFlow {
-		return false
+	for range evictTries {
+		id := w.flows.evictable(block, w.now)
+		if id == noFlow {
+			return false
+		}
+		if !w.catchUp(id) {
+			w.endFlow(id, stats.Evicted)
+			return true
+		}
 	}
-	w.endFlow(id, stats.Evicted)
-	return true
+	return false
 }
+
+// evictTries bounds how many flows that only look idle, because they are forwarded elsewhere, evict passes over.
+const evictTries = 16

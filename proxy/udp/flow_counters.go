@@ -1,6 +1,9 @@
 package udp
 
-import "anyport/proxy/stats"
+import (
+	"anyport/proxy/offload"
+	"anyport/proxy/stats"
+)
 
 // The counters of a flow.
 const (
@@ -44,6 +47,7 @@ func (w *worker) countIn(id flowID, shard *stats.Shard, payload int) {
 	w.flows.count(id, bytesIn, uint64(payload))
 	shard.PacketsIn.Add(1)
 	shard.BytesIn.Add(uint64(payload))
+	w.passed(id, offload.Usage{PacketsIn: 1, BytesIn: uint64(payload)})
 }
 
 // countOut counts a datagram to the client.
@@ -52,4 +56,5 @@ func (w *worker) countOut(id flowID, shard *stats.Shard, payload int) {
 	w.flows.count(id, bytesOut, uint64(payload))
 	shard.PacketsOut.Add(1)
 	shard.BytesOut.Add(uint64(payload))
+	w.passed(id, offload.Usage{PacketsOut: 1, BytesOut: uint64(payload)})
 }

@@ -12,6 +12,7 @@ import (
 type flowTable struct {
 	seed    maphash.Seed
 	flows   []flow
+	slots   []uint32 // of flows that are forwarded elsewhere, plus 1; 0: none. nil: there is no Offloader
 	index   flowIndex
 	open    int // flows
 	max     int
@@ -100,6 +101,9 @@ func (t *flowTable) addBlock(addr sock.Addr, wanted rule.PortRange, ranges []rul
 	b := newNATBlock(addr, wanted, ranges)
 	b.number, b.base = uint32(len(t.blocks)), flowID(len(t.flows))
 	t.flows = append(make([]flow, 0, len(t.flows)+b.span()), t.flows...)[:len(t.flows)+b.span()]
+	if t.slots != nil {
+		t.slots = append(t.slots, make([]uint32, b.span())...)
+	}
 	t.blocks = append(t.blocks, b)
 	t.byAddr[addr.IP] = append(t.byAddr[addr.IP], b)
 }

@@ -2,6 +2,7 @@ package udp
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"anyport/conf/rule"
@@ -46,6 +47,15 @@ func (b *natBlock) span() int { return int(b.last()) - int(b.first()) + 1 }
 
 // port returns the NAT port of a flow of the block.
 func (b *natBlock) port(id flowID) uint16 { return b.first() + uint16(id-b.base) }
+
+// owns reports whether a place in the flow table stands for a port of the block.
+func (b *natBlock) owns(id flowID) bool {
+	if id < b.base || int(id-b.base) >= b.span() {
+		return false
+	}
+	port := b.port(id)
+	return slices.ContainsFunc(b.ranges, func(r rule.PortRange) bool { return r.First <= port && port <= r.Last })
+}
 
 // take takes a free port, or returns noFlow. It chooses at random: an attacker who does not see the traffic must not be
 // able to guess the port (RFC 5452, section 9.2; math/rand/v2's functions are ChaCha8, seeded by the system).

@@ -30,7 +30,7 @@ func (w *worker) openFlow(key *flowKey) flowID {
 		e.Member().Release()
 		return w.refuse(r.Stats, why)
 	}
-	w.insertFlow(id, block, key, r, e)
+	w.insertFlow(id, block, r, e, flow{key: *key, start: w.sinceStart, seen: w.now})
 	return id
 }
 
@@ -81,17 +81,13 @@ func (w *worker) takePort(e *upstream.Endpoint) (flowID, *natBlock) {
 }
 
 // insertFlow makes the flow, which takes over the claim on its endpoint.
-func (w *worker) insertFlow(id flowID, block *natBlock, key *flowKey, r *route.Route, e *upstream.Endpoint) {
-	t := w.flows.targets.get(targetKey{r, e.Member(), e.Addr.As16(), block}, func(t *target) {
+func (w *worker) insertFlow(id flowID, block *natBlock, r *route.Route, e *upstream.Endpoint, f flow) {
+	f.upstreamPort = e.Dial(f.key.dst.Port).Port()
+	f.target = w.flows.targets.get(targetKey{r, e.Member(), e.Addr.As16(), block}, func(t *target) {
 		t.shard = &r.Stats.UDP[w.number]
 		t.class = w.flows.class(r.UDPIdle, block)
+		t.offloadAfter = offloadAfter(r)
 	})
-	w.flows.insert(id, flow{
-		key:          *key,
-		upstreamPort: e.Dial(key.dst.Port).Port(),
-		start:        w.sinceStart,
-		target:       t,
-		seen:         w.now,
-	})
-	w.flows.targets.list[t].shard.Opened.Add(1)
+	w.flows.insert(id, f)
+	w.flows.targets.list[f.target].shard.Opened.Add(1)
 }

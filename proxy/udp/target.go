@@ -23,6 +23,9 @@ type target struct {
 	shard    *stats.Shard
 	class    *idleClass
 	flows    int
+
+	offloadAfter int  // see FollowRoutes
+	removed      bool // the same
 }
 
 // targetTable holds the targets in use.

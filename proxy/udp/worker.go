@@ -44,6 +44,9 @@ type worker struct {
 	record     stats.Record  // kept so that none need be allocated
 	complaint  complaint
 	icmpBudget icmpBudget
+	offloader  Offloader // nil: none
+	swept      flowID    // see sweep: the flows before have been looked at; 0: all
+	sweptAt    tick      // when the last sweep began
 }
 
 func newWorker(opts *Options) (*worker, error) {
@@ -165,6 +168,7 @@ func (w *worker) turn(events []sock.Event) (timeout int) {
 // keepTime does what is due by now and returns how long to wait for datagrams before it must be called again.
 func (w *worker) keepTime() (timeout int) {
 	more := w.expire()
+	more = w.sweep() || more
 	w.flows.endQuarantines(w.now)
 	switch {
 	case w.stopping || w.draining && w.flows.open == 0:

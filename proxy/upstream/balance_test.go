@@ -340,3 +340,17 @@ func BenchmarkChoice(b *testing.B) {
 		}
 	}
 }
+
+// TestSameEndpointsAgain makes the group of a reload that changes nothing about the upstreams.
+func TestSameEndpointsAgain(t *testing.T) {
+	route := conf.Route{Name: "web", Upstreams: []conf.Upstream{{Addr: netip.MustParseAddr("127.0.0.1")}}}
+	pool := NewPool(nil)
+	before := pool.Group(&route, nil)
+	before.Use(before.resolve(nil, make(routedSources)))
+	after := pool.Group(&route, before.Endpoints())
+	after.Use(after.resolve(nil, make(routedSources)))
+	choice := after.Begin(netip.AddrPort{}, netip.AddrPort{})
+	if after.Next(&choice) == nil {
+		t.Error("the group has nothing to choose")
+	}
+}

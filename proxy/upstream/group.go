@@ -74,6 +74,7 @@ type Group struct {
 // endpoints is what the group's upstreams resolved to at one time.
 type endpoints struct {
 	list  []Endpoint
+	used  bool    // by Use; else list is what the group begins with, and there are no tiers
 	tiers [2]tier // those that are no backups, then those that are
 }
 
@@ -90,11 +91,10 @@ func NewGroup(specs []conf.Upstream, balance conf.Balance) *Group {
 func (g *Group) Use(list []Endpoint) {
 	list = slices.Clone(list)
 	g.pool.adopt(g, list)
-	old := g.live.Load()
-	if old != nil && slices.Equal(old.list, list) {
+	if old := g.live.Load(); old.used && slices.Equal(old.list, list) {
 		return
 	}
-	e := &endpoints{list: list}
+	e := &endpoints{list: list, used: true}
 	for i := range e.tiers {
 		e.tiers[i] = newTier(list, g.balance, i == 1)
 	}
