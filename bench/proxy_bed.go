@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,24 +17,63 @@ import (
 // sockets in TIME_WAIT or connection tracking touch another's.
 type proxyBed struct {
 	*netlab.Trio
-	subject  *proxySubject
-	logs     bool            // whether the subject writes an access log
-	dir      string          // of the subject's files
-	upstream *netlab.Process // the server that it leads to
-	proxy    *netlab.Process // nil where the kernel forwards by itself
-	pids     []int           // the proxy's
+	proxyLine
+	subject *proxySubject
+	dir     string                   // of the subject's files
+	server  *netlab.Process          // the upstream
+	proxy   *netlab.Process          // nil where the kernel forwards by itself
+	pids    []int                    // the proxy's
+	flows   map[string]*flowSequence // by work, of the udp suite
 }
 
-// proxyCPUs are the CPUs that client, proxy and upstream share, as a list for taskset(1).
-const proxyCPUs = "0,1"
-
-// proxyThreads is how many of them there are: client and upstream have a thread on each, a proxy has two workers.
+// proxyThreads is how many CPUs client, proxy and upstream share, the first ones: client and upstream have a thread on
+// each, a proxy has two workers.
 const proxyThreads = 2
 
-// newProxyBed makes the line and starts its upstream: self, as the helper of that
-// name. The proxy is yet to be started.
-func newProxyBed(s *session, subject *proxySubject, self, upstream string, logs bool) (b *proxyBed, err error) {
-	b = &proxyBed{subject: subject, logs: logs}
+// measured runs what follows it on these CPUs. Their priority is the usual one: kernel threads, which have that, would
+// stand back behind a higher one, and TCP would stall.
+var measured = []string{"taskset", "-c", "0,1"}
+
+// proxyLine is what all beds of a suite have in common.
+type proxyLine struct {
+	self     string                // this program
+	upstream string                // the helper that is the upstream
+	logs     bool                  // whether subjects write access logs
+	ready    func(*proxyBed) error // returns nil once the upstream answers
+	many     int                   // UDP flows of the works that have many
+}
+
+// proxyBeds starts the subjects that are here.
+func (s *session) proxyBeds(ctx context.Context, subjects []proxySubject, line proxyLine) (beds []*proxyBed, err error) {
+	for i := range subjects {
+		subject := &subjects[i]
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		s.step("starting %s", subject.name)
+		if why := subject.missing(); why != "" {
+			s.leaveOut(subject.name, why)
+			continue
+		}
+		b, err := newProxyBed(s, subject, line)
+		if err != nil {
+			return nil, fmt.Errorf("prepare %s: %w", subject.name, err)
+		}
+		if err := b.start(); err != nil {
+			return nil, err
+		}
+		if why := subject.unable(b); why != "" {
+			s.leaveOut(subject.name, why)
+			continue
+		}
+		beds = append(beds, b)
+	}
+	return beds, nil
+}
+
+// newProxyBed makes the line and starts its upstream. The proxy is yet to be started.
+func newProxyBed(s *session, subject *proxySubject, line proxyLine) (b *proxyBed, err error) {
+	b = &proxyBed{subject: subject, proxyLine: line}
 	s.onClose(b.close)
 	if b.dir, err = os.MkdirTemp("", "anyport-bench-"); err != nil {
 		return nil, err
@@ -44,7 +84,8 @@ func newProxyBed(s *session, subject *proxySubject, self, upstream string, logs 
 	if err := subject.prepare(b); err != nil {
 		return nil, err
 	}
-	b.upstream, err = b.Upstream.Start("taskset", "-c", proxyCPUs, self, upstream)
+	command := slices.Concat(measured, []string{line.self, line.upstream})
+	b.server, err = b.Upstream.Start(command[0], command[1:]...)
 	return b, err
 }
 
@@ -53,15 +94,16 @@ func (b *proxyBed) config() string { return filepath.Join(b.dir, "config") }
 // accessLog is the file that the subject logs to.
 func (b *proxyBed) accessLog() string { return filepath.Join(b.dir, "access.log") }
 
-// start starts the proxy; ready is asked until it returns nil.
-func (b *proxyBed) start(ready func() error) error {
+// start starts the proxy and waits until it forwards.
+func (b *proxyBed) start() error {
+	b.flows = nil
 	if b.subject.command != nil {
 		if err := b.run(); err != nil {
 			return fmt.Errorf("start %s: %w", b.subject.name, err)
 		}
 	}
-	if err := b.wait(ready); err != nil {
-		return fmt.Errorf("%s: %w\n%s\n%s", b.subject.name, err, b.output(), b.upstream.Output())
+	if err := b.wait(); err != nil {
+		return fmt.Errorf("%s: %w\n%s\n%s", b.subject.name, err, b.output(), b.server.Output())
 	}
 	if b.proxy != nil {
 		b.pids = groupPids(b.proxy.Pid())
@@ -79,8 +121,8 @@ func (b *proxyBed) run() error {
 	if err != nil {
 		return err
 	}
-	line := slices.Concat([]string{"-c", proxyCPUs}, program, b.subject.command(b)[1:])
-	cmd := b.Proxy.Command("taskset", line...)
+	line := slices.Concat(measured, program, b.subject.command(b)[1:])
+	cmd := b.Proxy.Command(line[0], line[1:]...)
 	if b.logs && b.subject.logsToStdout {
 		file, err := os.Create(b.accessLog())
 		if err != nil {
@@ -103,7 +145,7 @@ func (b *proxyBed) output() string {
 // proxyStartTime is more than any proxy needs to start.
 const proxyStartTime = 20 * time.Second
 
-func (b *proxyBed) wait(ready func() error) (err error) {
+func (b *proxyBed) wait() (err error) {
 	for end := time.Now().Add(proxyStartTime); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if b.proxy != nil {
 			select {
@@ -112,7 +154,7 @@ func (b *proxyBed) wait(ready func() error) (err error) {
 			default:
 			}
 		}
-		if err = ready(); err == nil {
+		if err = b.ready(b); err == nil {
 			return nil
 		}
 	}
@@ -139,5 +181,5 @@ func (b *proxyBed) close() error { return errors.Join(b.stop(), os.RemoveAll(b.d
 
 // meter returns the CPU clocks of a measurement on the bed: this process is the client.
 func (b *proxyBed) meter() *cpuMeter {
-	return &cpuMeter{processes: b.pids, generators: []int{os.Getpid(), b.upstream.Pid()}, cpus: proxyThreads}
+	return &cpuMeter{processes: b.pids, generators: []int{os.Getpid(), b.server.Pid()}, cpus: proxyThreads}
 }

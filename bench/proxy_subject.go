@@ -16,6 +16,9 @@ type proxySubject struct {
 	command      func(b *proxyBed) []string // nil: the kernel forwards
 	canLog       bool                       // whether it has an access log
 	logsToStdout bool                       // and no way to write it to a file by itself
+	capped       bool                       // it has as many UDP flows as it may have, and takes part in that work only
+	perFlow      bool                       // a UDP flow takes a descriptor of it, or more
+	detect       func(b *proxyBed) string   // says why it cannot be measured once it runs, or ""; nil: it always can
 }
 
 // missing says which program the subject lacks, or "".
@@ -26,6 +29,14 @@ func (s *proxySubject) missing() string {
 		}
 	}
 	return ""
+}
+
+// unable says why a subject that runs cannot be measured, or "".
+func (s *proxySubject) unable(b *proxyBed) string {
+	if s.detect == nil {
+		return ""
+	}
+	return s.detect(b)
 }
 
 // prepareNothing is for a subject that makes the prefixes local by itself.
@@ -44,7 +55,7 @@ func prepareLocal(b *proxyBed) error {
 func prepareForwarding(b *proxyBed) error {
 	errs := []error{b.Proxy.Sysctl("net.ipv4.ip_forward", "1"), b.Proxy.Sysctl("net.ipv6.conf.all.forwarding", "1")}
 	for _, f := range proxyFamilies {
-		for _, clients := range f.clientNetworks {
+		for _, clients := range []netip.Prefix{netip.PrefixFrom(f.client, f.client.BitLen()), f.clients} {
 			errs = append(errs, b.Upstream.AddRoute(clients, f.towardsServer))
 		}
 	}
@@ -93,6 +104,6 @@ func anyportConfigOf(b *proxyBed, global, more string) string {
 	if b.logs {
 		log = b.accessLog()
 	}
-	return fmt.Sprintf("prefixes = [%q, %q]\nmetrics = \"none\"\nworkers = %d\naccess_log = %q\n%s%s",
+	return fmt.Sprintf("prefixes = [%q, %q]\nmetrics = \"none\"\ndrain_timeout = \"100ms\"\nworkers = %d\naccess_log = %q\n%s%s",
 		proxyFamilies[0].prefix, proxyFamilies[1].prefix, proxyThreads, log, global, anyportRoutes(more))
 }

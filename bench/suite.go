@@ -33,7 +33,7 @@ type Suite struct {
 }
 
 // Suites are all there are, in the order in which they run.
-var Suites = []Suite{steerSuite, tcpSuite, dnsSuite}
+var Suites = []Suite{steerSuite, tcpSuite, udpSuite, dnsSuite}
 
 // FindSuite returns the suite of that name.
 func FindSuite(name string) (*Suite, bool) {

@@ -41,23 +41,38 @@ func runTCP(ctx context.Context, s *session) ([]WorkResult, error) {
 	}
 	var works []Work
 	for _, f := range families {
-		works = append(works, tcpWorks(tcpTraffic, beds, f, each, "")...)
+		works = append(works, tcpWorks(tcpTraffic, beds, f, each)...)
 	}
 	results, err := Run(ctx, works, plan, s.Progress)
 	if err != nil || s.Quick {
 		return results, err
 	}
 	few := Plan{Rounds: leastRounds, Seed: s.Seed}
-	idle, err := Run(ctx, tcpWorks(tcpIdle, beds, families[0], each, ""), few, s.Progress)
+	idle, err := Run(ctx, tcpWorks(tcpIdle, processes(beds), families[0], each), few, s.Progress)
 	if err != nil {
 		return nil, err
 	}
-	logging, err := s.tcpBeds(ctx, programs, true)
-	if err != nil {
+	if beds, err = s.tcpBeds(ctx, programs, true); err != nil {
 		return nil, err
 	}
-	logged, err := Run(ctx, tcpWorks(tcpTraffic[:loggedWorks], logging, families[0], each, ", with access logs"), few, s.Progress)
+	works = tcpWorks(tcpTraffic[:loggedWorks], beds, families[0], each)
+	for i := range works {
+		works[i].Name += ", with access logs"
+	}
+	logged, err := Run(ctx, works, few, s.Progress)
 	return slices.Concat(results, idle, logged), err
+}
+
+func tcpWorks(kinds []proxyWork, beds []*proxyBed, f proxyFamily, each time.Duration) (works []Work) {
+	for i := range kinds {
+		works = append(works, kinds[i].on(beds, haproxyName, f, each))
+	}
+	return works
+}
+
+// processes returns the beds whose proxy is a process.
+func processes(beds []*proxyBed) []*proxyBed {
+	return slices.DeleteFunc(slices.Clone(beds), func(b *proxyBed) bool { return b.proxy == nil })
 }
 
 // proxyPrograms are this project's programs.
@@ -72,29 +87,10 @@ func findProxyPrograms() (p proxyPrograms, err error) {
 }
 
 // tcpBeds starts the subjects that are here, with access logs or without.
-func (s *session) tcpBeds(ctx context.Context, programs proxyPrograms, logs bool) (beds []*proxyBed, err error) {
+func (s *session) tcpBeds(ctx context.Context, programs proxyPrograms, logs bool) ([]*proxyBed, error) {
 	subjects := tcpSubjects(programs)
-	for i := range subjects {
-		subject := &subjects[i]
-		if logs && !subject.canLog {
-			continue
-		}
-		if err := context.Cause(ctx); err != nil {
-			return nil, err
-		}
-		s.step("starting %s", subject.name)
-		if why := subject.missing(); why != "" {
-			s.leaveOut(subject.name, why)
-			continue
-		}
-		b, err := newProxyBed(s, subject, programs.self, tcpUpstream, logs)
-		if err != nil {
-			return nil, fmt.Errorf("prepare %s: %w", subject.name, err)
-		}
-		if err := b.start(b.readyTCP); err != nil {
-			return nil, err
-		}
-		beds = append(beds, b)
+	if logs {
+		subjects = slices.DeleteFunc(subjects, func(p proxySubject) bool { return !p.canLog })
 	}
-	return beds, nil
+	return s.proxyBeds(ctx, subjects, proxyLine{self: programs.self, upstream: tcpUpstream, logs: logs, ready: (*proxyBed).readyTCP})
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcpBulk sends to the sink of the upstream, or receives from its source, as fast as it goes. Its unit is the MiB.
+// tcpBulk sends to the sink of the upstream, or receives from its source, as fast as it goes. Its unit is the KiB.
 type tcpBulk struct {
 	to          netip.AddrPort
 	connections int
@@ -52,10 +52,10 @@ func (l *tcpBulk) open() (err error) {
 	return l.run(time.Now().Add(bulkWarmUp))
 }
 
+// run goes on past end until a unit is done.
 func (l *tcpBulk) run(end time.Time) error {
-	l.bytes = 0
-	for time.Now().Before(end) {
-		events, err := l.poller.wait(tcpPatience)
+	for l.bytes = 0; l.bytes < 1<<10 || time.Now().Before(end); {
+		events, err := l.poller.wait(patience)
 		if err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func (l *tcpBulk) run(end time.Time) error {
 			}
 		}
 	}
-	l.done = l.bytes >> 20
+	l.done = l.bytes >> 10
 	return nil
 }
 
@@ -108,7 +108,7 @@ func checkSink(fd int, sent uint64) error {
 		return fmt.Errorf("end a bulk connection: %w", err)
 	}
 	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if _, err := unix.Poll(ready, int(tcpPatience.Milliseconds())); err != nil && err != unix.EINTR {
+	if _, err := unix.Poll(ready, int(patience.Milliseconds())); err != nil && err != unix.EINTR {
 		return fmt.Errorf("wait for the sink: %w", err)
 	}
 	var got [8]byte

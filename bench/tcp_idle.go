@@ -11,7 +11,7 @@ import (
 )
 
 // tcpIdle are the works of connections that are open and silent.
-var tcpIdle = []tcpWork{{
+var tcpIdle = []proxyWork{{
 	"idle connections", "connection", []Figure{
 		{"user memory of one", "B", false},
 		{"user memory of one that has carried 16 KiB", "B", false},
@@ -28,10 +28,7 @@ const (
 
 // measureIdle starts the proxy anew, so that memory it has kept from before hides nothing.
 func measureIdle(b *proxyBed, f *proxyFamily, _ time.Duration) (sample Sample, err error) {
-	if b.proxy == nil {
-		return Sample{Values: []float64{0, 0, 0}}, nil
-	}
-	if err := errors.Join(b.stop(), b.start(b.readyTCP)); err != nil {
+	if err := errors.Join(b.stop(), b.start()); err != nil {
 		return sample, err
 	}
 	idle := &idleLoad{to: netip.AddrPortFrom(f.dialled, pagePort)}
@@ -41,7 +38,7 @@ func measureIdle(b *proxyBed, f *proxyFamily, _ time.Duration) (sample Sample, e
 }
 
 func (b *proxyBed) measureIdle(idle *idleLoad, sample *Sample) error {
-	if err := idle.grow(idleFirst, b.upstream.Pid()); err != nil {
+	if err := idle.grow(idleFirst, b.server.Pid()); err != nil {
 		return err
 	}
 	if err := idle.carry(); err != nil {
@@ -49,7 +46,7 @@ func (b *proxyBed) measureIdle(idle *idleLoad, sample *Sample) error {
 	}
 	empty, _ := memoryOf(b.pids)
 	descriptors := countDescriptors(b.pids...)
-	if err := idle.grow(idleConnections, b.upstream.Pid()); err != nil {
+	if err := idle.grow(idleConnections, b.server.Pid()); err != nil {
 		return err
 	}
 	open, _ := memoryOf(b.pids)
@@ -84,7 +81,7 @@ func (l *idleLoad) grow(n, upstream int) error {
 			return err
 		}
 	}
-	for end := time.Now().Add(tcpPatience); countDescriptors(upstream) < before+more; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); countDescriptors(upstream) < before+more; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			return fmt.Errorf("of %d connections, %d have come to the upstream", more, countDescriptors(upstream)-before)
 		}
@@ -124,7 +121,7 @@ func (l *idleLoad) close() error {
 func waitFor(fd int, events int16) error {
 	for {
 		ready := []unix.PollFd{{Fd: int32(fd), Events: events}}
-		n, err := unix.Poll(ready, int(tcpPatience.Milliseconds()))
+		n, err := unix.Poll(ready, int(patience.Milliseconds()))
 		switch {
 		case err == unix.EINTR:
 			continue

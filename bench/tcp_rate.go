@@ -16,6 +16,7 @@ type tcpRate struct {
 	every time.Duration // from one request to the next
 	took  []time.Duration
 	due   []time.Time // by connection: of its request under way
+	turn  int
 }
 
 func newTCPRate(to netip.AddrPort, connections int, perSecond int) *tcpRate {
@@ -33,34 +34,40 @@ func (l *tcpRate) run(end time.Time) error {
 	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // 0 is the default again
 	l.answered = func(index int) { l.took = append(l.took, time.Since(l.due[index])) }
 	l.took = make([]time.Duration, 0, int(time.Until(end)/l.every)+1)
-	for next, i := time.Now(), 0; ; {
-		now := time.Now()
-		for ; !next.After(now) && next.Before(end); next = next.Add(l.every) {
-			i = l.send(i, next)
+	for next := time.Now(); ; {
+		now, busy := time.Now(), false
+		for !busy && !next.After(now) && next.Before(end) {
+			if busy = !l.send(next); !busy {
+				next = next.Add(l.every)
+			}
 		}
-		if !next.Before(end) && (l.underWay == 0 || now.After(end.Add(tcpPatience))) {
+		if !next.Before(end) && (l.underWay == 0 || now.After(end.Add(patience))) {
 			l.lost += l.underWay
 			return nil
 		}
-		if err := l.receive(next.Sub(now)); err != nil {
+		wait := next.Sub(now)
+		if busy || !next.Before(end) {
+			wait = patience
+		}
+		if err := l.receive(wait); err != nil {
 			return err
 		}
 	}
 }
 
-// send asks on the next connection that is free and returns the one after it. A request that finds none is lost.
-func (l *tcpRate) send(i int, due time.Time) int {
+// send asks on the next connection that is free and reports whether there is one. If not, the request waits, which its
+// latency shows.
+func (l *tcpRate) send(due time.Time) bool {
 	for range l.conns {
-		index := i % len(l.conns)
-		i++
+		l.turn++
+		index := l.turn % len(l.conns)
 		if c := &l.conns[index]; c.got == l.answer {
 			l.due[index] = due
 			l.ask(c)
-			return i
+			return true
 		}
 	}
-	l.lost++
-	return i
+	return false
 }
 
 func (l *tcpRate) receive(d time.Duration) error {

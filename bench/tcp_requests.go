@@ -56,11 +56,11 @@ func (l *tcpRequests) open() (err error) {
 }
 
 func (l *tcpRequests) firstAnswers() error {
-	for asked, end := 0, time.Now().Add(tcpPatience); asked < l.connections || l.underWay > 0; {
+	for asked, end := 0, time.Now().Add(patience); asked < l.connections || l.underWay > 0; {
 		if time.Now().After(end) {
 			return errNoAnswer
 		}
-		events, err := l.poller.wait(tcpPatience)
+		events, err := l.poller.wait(patience)
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (l *tcpRequests) run(end time.Time) error {
 		l.ask(&l.conns[i])
 	}
 	for l.underWay > 0 {
-		events, err := l.poller.wait(tcpPatience)
+		events, err := l.poller.wait(patience)
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func (l *tcpShort) run(end time.Time) error {
 		}
 	}
 	for l.underWay > 0 {
-		events, err := l.poller.wait(tcpPatience)
+		events, err := l.poller.wait(patience)
 		if err != nil {
 			return err
 		}

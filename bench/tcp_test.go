@@ -38,7 +38,7 @@ func TestTCPSubjectsDeliver(t *testing.T) {
 		t.Errorf("%d subjects of %d, left out: %v", len(beds), n, s.leftOut)
 	}
 	for _, f := range proxyFamilies {
-		for _, w := range tcpWorks(tcpTraffic, beds, f, 20*time.Millisecond, "") {
+		for _, w := range tcpWorks(tcpTraffic, beds, f, 20*time.Millisecond) {
 			for _, subject := range w.Subjects {
 				sample, err := subject.Measure()
 				if err != nil || sample.Errors > 0 || sample.Lost > 0 || len(sample.Values) != len(w.Figures) {

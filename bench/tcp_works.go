@@ -2,31 +2,22 @@ package bench
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
-
-// tcpWork is one kind of traffic.
-type tcpWork struct {
-	name    string
-	per     string // its unit
-	figures []Figure
-	measure func(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error)
-}
 
 // loggedWorks is how many of tcpTraffic, the first ones, are measured with access logs, too.
 const loggedWorks = 1
 
 // tcpTraffic are the works of the suite.
-var tcpTraffic = []tcpWork{
+var tcpTraffic = []proxyWork{
 	{"connect, 64 B each way, close", "connection", []Figure{{"connections", "1/s", true}}, measureShort},
 	{"64 B ping-pong on 64 connections", "request", requestRate, measureRequests(64, echoPort, requestSize)},
 	{"64 B ping-pong on 1,000 connections", "request", requestRate, measureRequests(1000, echoPort, requestSize)},
 	{"16 KiB responses on 64 connections", "request", requestRate, measureRequests(64, pagePort, pageSize)},
-	{"bulk to the client, 1 connection", "MiB", throughput, measureBulk(1, sourcePort)},
-	{"bulk to the upstream, 1 connection", "MiB", throughput, measureBulk(1, sinkPort)},
-	{"bulk to the client, 8 connections", "MiB", throughput, measureBulk(8, sourcePort)},
-	{"bulk to the upstream, 8 connections", "MiB", throughput, measureBulk(8, sinkPort)},
+	{"bulk to the client, 1 connection", "KiB", throughput, measureBulk(1, sourcePort)},
+	{"bulk to the upstream, 1 connection", "KiB", throughput, measureBulk(1, sinkPort)},
+	{"bulk to the client, 8 connections", "KiB", throughput, measureBulk(8, sourcePort)},
+	{"bulk to the upstream, 8 connections", "KiB", throughput, measureBulk(8, sinkPort)},
 	{"64 B requests, 3,000 a second", "request", []Figure{
 		{"99th percentile of the latency", "us", false}, {"median latency", "us", false},
 	}, measureRate},
@@ -36,27 +27,6 @@ var (
 	requestRate = []Figure{{"requests", "1/s", true}}
 	throughput  = []Figure{{"throughput", "Mbit/s", true}}
 )
-
-// tcpWorks makes works of one family over the beds. Everything is compared with anyport and with HAProxy.
-func tcpWorks(kinds []tcpWork, beds []*proxyBed, f proxyFamily, each time.Duration, suffix string) (works []Work) {
-	references := []string{anyportName}
-	if slices.ContainsFunc(beds, func(b *proxyBed) bool { return b.subject.name == haproxyName }) {
-		references = append(references, haproxyName)
-	}
-	for _, kind := range kinds {
-		w := Work{
-			Name: f.name + ": " + kind.name + suffix, Per: kind.per, Figures: kind.figures,
-			References: references, Control: anyportName + againSuffix,
-		}
-		for _, b := range beds {
-			w.Subjects = append(w.Subjects, Subject{Name: b.subject.name, Measure: func() (Sample, error) {
-				return kind.measure(b, &f, each)
-			}})
-		}
-		works = append(works, w)
-	}
-	return works
-}
 
 // split divides n connections among the threads of the client.
 func split(n int) []int {
@@ -71,7 +41,7 @@ func split(n int) []int {
 const shortWidth = 64
 
 func measureShort(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error) {
-	var loads []tcpLoad
+	var loads []proxyLoad
 	for _, width := range split(shortWidth) {
 		loads = append(loads, &tcpShort{to: netip.AddrPortFrom(f.dialled, oncePort), width: width})
 	}
@@ -80,7 +50,7 @@ func measureShort(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error) 
 
 func measureRequests(connections int, port uint16, answer int) func(*proxyBed, *proxyFamily, time.Duration) (Sample, error) {
 	return func(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error) {
-		var loads []tcpLoad
+		var loads []proxyLoad
 		for _, n := range split(connections) {
 			loads = append(loads, &tcpRequests{to: netip.AddrPortFrom(f.dialled, port), connections: n, answer: answer})
 		}
@@ -89,20 +59,20 @@ func measureRequests(connections int, port uint16, answer int) func(*proxyBed, *
 }
 
 // perSecond is a sample of one figure: units a second.
-func (b *proxyBed) perSecond(d time.Duration, loads []tcpLoad) (Sample, error) {
-	took, total, cost, err := b.measureTCP(d, loads...)
+func (b *proxyBed) perSecond(d time.Duration, loads []proxyLoad) (Sample, error) {
+	took, total, cost, err := b.measureLoads(d, loads...)
 	return Sample{Values: []float64{float64(total.done) / took.Seconds()}, Cost: cost, Lost: total.lost, Errors: total.errors}, err
 }
 
 func measureBulk(connections int, port uint16) func(*proxyBed, *proxyFamily, time.Duration) (Sample, error) {
 	return func(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error) {
-		var loads []tcpLoad
+		var loads []proxyLoad
 		for _, n := range split(connections) {
 			loads = append(loads, &tcpBulk{to: netip.AddrPortFrom(f.dialled, port), connections: n})
 		}
 		sample, err := b.perSecond(d, loads)
 		if err == nil {
-			sample.Values[0] *= 8 << 20 / 1e6 // MiB to megabits
+			sample.Values[0] *= 8 << 10 / 1e6 // KiB to megabits
 		}
 		return sample, err
 	}
@@ -113,12 +83,12 @@ func measureBulk(connections int, port uint16) func(*proxyBed, *proxyFamily, tim
 const (
 	rateConnections   = 64
 	requestsPerSecond = 3000
-	rateTime          = 400 * time.Millisecond
+	rateTime          = 300 * time.Millisecond
 )
 
 func measureRate(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error) {
 	l := newTCPRate(netip.AddrPortFrom(f.dialled, echoPort), rateConnections, requestsPerSecond)
-	_, total, cost, err := b.measureTCP(max(d, rateTime), l)
+	_, total, cost, err := b.measureLoads(max(d, rateTime), l)
 	if err != nil {
 		return Sample{}, err
 	}

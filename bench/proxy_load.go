@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcpLoad is what one thread of the client does in a measurement.
-type tcpLoad interface {
+// proxyLoad is what one thread of the client does in a measurement.
+type proxyLoad interface {
 	// open makes ready, off the clock.
 	open() error
 	// run makes load until end, and then waits until nothing is under way.
@@ -25,16 +25,16 @@ type tcpLoad interface {
 // tally is what a load has done: units of the work, and what went wrong.
 type tally struct{ done, lost, errors int }
 
-// tcpPatience is how long a client waits for an answer before it counts as lost.
-const tcpPatience = 3 * time.Second
+// patience is how long a client waits for an answer before it counts as lost.
+const patience = 3 * time.Second
 
-// measureTCP runs loads, one on each CPU, at once, and returns the time they took with the tally of all.
-func (b *proxyBed) measureTCP(d time.Duration, loads ...tcpLoad) (took time.Duration, total tally, c Cost, err error) {
-	on := func(do func(tcpLoad) error) error {
+// measureLoads runs loads, one on each CPU, at once, and returns the time they took with the tally of all.
+func (b *proxyBed) measureLoads(d time.Duration, loads ...proxyLoad) (took time.Duration, total tally, c Cost, err error) {
+	on := func(do func(proxyLoad) error) error {
 		return onEachCPU(b.Client, len(loads), func(part int) error { return do(loads[part]) })
 	}
-	defer func() { err = errors.Join(err, on(tcpLoad.close)) }()
-	if err := on(tcpLoad.open); err != nil {
+	defer func() { err = errors.Join(err, on(proxyLoad.close)) }()
+	if err := on(proxyLoad.open); err != nil {
 		return 0, total, c, err
 	}
 	quiet()
@@ -43,7 +43,7 @@ func (b *proxyBed) measureTCP(d time.Duration, loads ...tcpLoad) (took time.Dura
 		return 0, total, c, err
 	}
 	start := time.Now()
-	if err := on(func(l tcpLoad) error { return l.run(start.Add(d)) }); err != nil {
+	if err := on(func(l proxyLoad) error { return l.run(start.Add(d)) }); err != nil {
 		return 0, total, c, err
 	}
 	took = time.Since(start)
@@ -130,4 +130,4 @@ func (b *proxyBed) readyTCP() error {
 }
 
 // errNoAnswer is what a load that waits in vain returns.
-var errNoAnswer = fmt.Errorf("no answer in %v: %w", tcpPatience, os.ErrDeadlineExceeded)
+var errNoAnswer = fmt.Errorf("no answer in %v: %w", patience, os.ErrDeadlineExceeded)

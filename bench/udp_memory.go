@@ -1,0 +1,31 @@
+package bench
+
+import (
+	"errors"
+	"time"
+)
+
+var (
+	fewFlows  = proxyWork{"8,000 flows", "flow", flowFigures, measureFlows(fewCount)}
+	manyFlows = proxyWork{"100,000 flows", "flow", flowFigures, measureFlows(manyCount)}
+)
+
+var flowFigures = []Figure{{"user memory", "MiB", false}, {"descriptors", "", false}}
+
+// measureFlows starts the proxy anew and tells what flows add to it.
+func measureFlows(flows int) func(*proxyBed, *proxyFamily, time.Duration) (Sample, error) {
+	return func(b *proxyBed, f *proxyFamily, _ time.Duration) (Sample, error) {
+		if err := errors.Join(b.stop(), b.start()); err != nil {
+			return Sample{}, err
+		}
+		empty, _ := memoryOf(b.pids)
+		descriptors := countDescriptors(b.pids...)
+		if err := b.fill(f, udpEchoPort, &flowSequence{count: flows}); err != nil {
+			return Sample{}, err
+		}
+		full, _ := memoryOf(b.pids)
+		return Sample{Values: []float64{
+			float64(full-empty) / (1 << 20), float64(countDescriptors(b.pids...) - descriptors),
+		}}, nil
+	}
+}

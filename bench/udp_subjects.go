@@ -1,0 +1,192 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// The subjects of the udp suite that others are compared with.
+const (
+	socketsName = "anyport, sockets"
+	cappedName  = socketsName + ", at its cap"
+	nginxName   = "nginx"
+)
+
+// udpSettings are what subjects of anyport differ in.
+type udpSettings struct {
+	offload   string
+	addresses int    // NAT addresses of each family
+	flows     int    // at most
+	onceIdle  string // the idle timeout of flows of one datagram
+}
+
+// usualUDP has NAT ports enough for all works at once. cappedUDP is at its cap once it has been filled; it needs more
+// ports, because one rests before it is used again.
+var (
+	usualUDP  = udpSettings{offload: "off", addresses: 2, flows: 120_000, onceIdle: "1s"}
+	cappedUDP = udpSettings{offload: "off", addresses: 4, flows: manyCount, onceIdle: "1h"}
+)
+
+// udpSubjects returns the subjects in the order of the tables.
+func udpSubjects(p proxyPrograms) []proxySubject {
+	nft := map[string]string{"nft": "nftables"}
+	redirected := map[string]string{"nft": "nftables"}
+	for program, pkg := range nginxPrograms {
+		redirected[program] = pkg
+	}
+	anyport := func(name string, settings udpSettings) proxySubject {
+		s := anyportSubject(name, p.anyport, func(b *proxyBed) string { return anyportUDPConfig(b, settings) })
+		s.prepare = prepareNAT
+		return s
+	}
+	offload := usualUDP
+	offload.offload = "auto"
+	offloaded := anyport("anyport, offloaded", offload)
+	offloaded.detect = noOffload
+	capped := anyport(cappedName, cappedUDP)
+	capped.capped = true
+	return []proxySubject{
+		anyport(socketsName, usualUDP),
+		anyport(socketsName+againSuffix, usualUDP),
+		capped,
+		offloaded,
+		{name: nginxName, needs: nginxPrograms, prepare: prepareLocal, command: nginxCommand, perFlow: true,
+			config: func(b *proxyBed) string { return nginxUDPConfig(b, false) }},
+		{name: nginxName + " behind an nft redirect", needs: redirected, prepare: prepareRedirect,
+			config: func(b *proxyBed) string { return nginxUDPConfig(b, true) }, command: nginxCommand, perFlow: true},
+		{name: "goroutine pairs", prepare: prepareLocal, perFlow: true,
+			command: func(*proxyBed) []string { return udpCopyCommand(p.self) }},
+		{name: "kernel DNAT", needs: nft, prepare: prepareDNAT},
+		{name: routerName, prepare: prepareRouter},
+	}
+}
+
+// prepareNAT gives the proxy more addresses towards the upstream.
+func prepareNAT(b *proxyBed) error {
+	var errs []error
+	for _, f := range proxyFamilies {
+		for _, addr := range f.nat {
+			errs = append(errs, b.Proxy.AddAddr("upstream0", netip.PrefixFrom(addr, addr.BitLen())))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// anyportUDPConfig has flows of one datagram end soon, and the others last as long as the suite.
+func anyportUDPConfig(b *proxyBed, u udpSettings) string {
+	var sources []string
+	for _, f := range proxyFamilies {
+		for _, addr := range f.nat[:u.addresses] {
+			sources = append(sources, fmt.Sprintf("%q", netip.AddrPortFrom(addr, 1024).String()+"-65535"))
+		}
+	}
+	global := fmt.Sprintf("max_flows = %d\nudp_sources = [%s]\n", u.flows, strings.Join(sources, ", "))
+	more := fmt.Sprintf("protocol = \"udp\"\noffload = %q\nidle_timeout = ", u.offload)
+	text := anyportConfigOf(b, global, more+"\"1h\"\n")
+	for _, f := range proxyFamilies {
+		text += fmt.Sprintf("\n[[route]]\nname = \"%s-once\"\nprefix = [%q]\nports = \"%d\"\nupstream = [%q]\n%s%q\n",
+			f.name, f.prefix, udpOncePort, f.upstream, more, u.onceIdle)
+	}
+	return text
+}
+
+// noOffload says why the kernel does not forward flows, or "".
+func noOffload(b *proxyBed) string {
+	for line := range strings.Lines(b.output()) {
+		if strings.Contains(line, "cannot offload") {
+			return "this version of anyport cannot offload"
+		}
+	}
+	return ""
+}
+
+// nginxUDPConfig has nginx end a flow of one datagram with its answer. A redirect leads to the proxy's own address.
+func nginxUDPConfig(b *proxyBed, redirected bool) string {
+	var servers strings.Builder
+	for _, f := range proxyFamilies {
+		listen := f.dialled
+		if redirected {
+			listen = f.towardsClient
+		}
+		for _, port := range udpPorts {
+			more := ""
+			if port == udpOncePort {
+				more = " proxy_responses 1;"
+			}
+			fmt.Fprintf(&servers, "\tserver { listen %s udp reuseport rcvbuf=%s; proxy_pass %s;%s }\n",
+				addrPort(listen, port), receiveMax(), addrPort(f.upstream, port), more)
+		}
+	}
+	return nginxConfig(b, servers.String())
+}
+
+// receiveMax is the largest receive buffer that a socket may ask for.
+func receiveMax() string { return firstLine("/proc/sys/net/core/rmem_max") }
+
+// redirectRules make each port of the prefixes nginx's: a redirect needs connection tracking for the way back.
+const redirectRules = `
+table inet to_nginx {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		%s
+	}
+}
+`
+
+func prepareRedirect(b *proxyBed) error {
+	var rules []string
+	for _, f := range proxyFamilies {
+		for _, port := range udpPorts {
+			rules = append(rules, fmt.Sprintf("%s daddr %s udp dport %d redirect to :%d", ipKeyword(f), f.prefix, port, port))
+		}
+	}
+	return errors.Join(runIn(b.Proxy, fmt.Sprintf(redirectRules, strings.Join(rules, "\n\t\t")), "nft", "-f", "-"),
+		keepTracked(b))
+}
+
+func ipKeyword(f proxyFamily) string {
+	if f.dialled.Is4() {
+		return "ip"
+	}
+	return "ip6"
+}
+
+const dnatRules = `
+table inet to_upstream {
+	chain prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		ip daddr %s dnat ip to %s
+		ip6 daddr %s dnat ip6 to %s
+	}
+}
+`
+
+// prepareDNAT has the kernel translate addresses and track connections.
+func prepareDNAT(b *proxyBed) error {
+	v4, v6 := proxyFamilies[0], proxyFamilies[1]
+	err := errors.Join(prepareForwarding(b),
+		runIn(b.Proxy, fmt.Sprintf(dnatRules, v4.prefix, v4.upstream, v6.prefix, v6.upstream), "nft", "-f", "-"))
+	if err != nil {
+		return err
+	}
+	return keepTracked(b)
+}
+
+// keepTracked has tracked flows stay as long as the suite.
+func keepTracked(b *proxyBed) error {
+	return errors.Join(b.Proxy.Sysctl("net.netfilter.nf_conntrack_udp_timeout", "600"),
+		b.Proxy.Sysctl("net.netfilter.nf_conntrack_udp_timeout_stream", "600"))
+}
+
+// udpCopyCommand makes every port of the udp suite one of the goroutine pairs' proxy.
+func udpCopyCommand(self string) []string {
+	line := []string{self, udpCopyProxy}
+	for _, f := range proxyFamilies {
+		for _, port := range udpPorts {
+			line = append(line, addrPort(f.dialled, port), addrPort(f.upstream, port))
+		}
+	}
+	return line
+}
