@@ -80,6 +80,8 @@ type Route struct {
 	MaxFails       int           // connects in a row whose failure ejects an upstream; 0: none does
 	FailTimeout    time.Duration // how long the first time
 	SlowStart      time.Duration // how long an upstream that is back takes to its full share; 0: no time
+	HealthCheck    HealthCheck
+	CloseOnRemoval bool // an upstream that goes takes its connections and flows with it
 	ProxyProtocol  ProxyProtocol
 	HeaderSenders  []netip.Prefix // TCP: whose connections begin with a PROXY header; none: nobody's
 	HeaderTimeout  time.Duration  // how long such a header may take; 0: no limit

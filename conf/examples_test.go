@@ -43,8 +43,9 @@ func documentation(t *testing.T) map[string]string {
 		case strings.HasPrefix(line, "#"):
 			comment += strings.TrimSpace(strings.TrimPrefix(line, "#")) + "\n"
 			continue
-		case strings.HasPrefix(line, "[["):
+		case strings.HasPrefix(line, "["):
 			path = strings.Trim(line, "[]")
+			keys[path] = comment // of a table that a key stands for
 		case isKey:
 			name := joinPath(path, strings.TrimSpace(key))
 			if _, again := keys[name]; !again {
@@ -60,7 +61,7 @@ func documentation(t *testing.T) map[string]string {
 // has it.
 func TestCompleteExample(t *testing.T) {
 	docs := documentation(t)
-	for _, path := range append([]string{""}, listPaths...) {
+	for _, path := range append([]string{"", healthCheckPath}, listPaths...) {
 		for _, name := range sectionKeys(path) {
 			comment, ok := docs[joinPath(path, name)]
 			if !ok {
@@ -101,7 +102,7 @@ func wantDefault(path, name string) string {
 func rawDefault(path, name string) string {
 	at, raw := "", "missing"
 	for line := range strings.Lines(string(defaultsText)) {
-		if strings.HasPrefix(line, "[[") {
+		if strings.HasPrefix(line, "[") {
 			at = strings.Trim(line, "[]\n")
 		}
 		key, value, _ := strings.Cut(line, "=")
@@ -134,6 +135,7 @@ func TestDefaultsFile(t *testing.T) {
 	d := &decoder{file: "defaults.toml"}
 	decode(d, defaults()[""], defaults()[""], topKeys, &Config{})
 	decode(d, defaults()["route"], defaults()["route"], routeKeys, &Route{})
+	decode(d, defaults()[healthCheckPath], defaults()[healthCheckPath], healthCheckKeys, &HealthCheck{})
 	decode(d, defaults()["dns"], defaults()["dns"], dnsKeys, &DNS{})
 	if len(d.faults) > 0 {
 		t.Error(d.faults)

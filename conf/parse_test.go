@@ -118,6 +118,8 @@ balance = "round_robin"
 max_fails = 0
 fail_timeout = "1m"
 slow_start = "30s"
+close_on_removal = true
+health_check = {type = "udp", interval = "1s", timeout = "100ms", rise = 1, fall = 100, port = 53, send = "hex:00 ff", expect = "\u00e4"}
 proxy_protocol = "v1"
 accept_proxy_from = ["10.0.0.0/8", "2001:db8:5::/48"]
 proxy_header_timeout = "500ms"
@@ -190,6 +192,9 @@ query_log = "1/1000"
 			Balance:        RoundRobin,
 			FailTimeout:    time.Minute,
 			SlowStart:      30 * time.Second,
+			CloseOnRemoval: true,
+			HealthCheck: HealthCheck{Type: UDPCheck, Interval: time.Second, Timeout: 100 * time.Millisecond, Rise: 1,
+				Fall: 100, Port: 53, Send: "\x00\xff", Expect: "ä"},
 			ProxyProtocol:  1,
 			HeaderSenders:  prefixes("10.0.0.0/8", "2001:db8:5::/48"),
 			HeaderTimeout:  500 * time.Millisecond,
@@ -328,5 +333,35 @@ func TestDemo(t *testing.T) {
 	}
 	if _, err := Demo(netip.MustParseAddrPort("[::1]:80"), true); err != nil {
 		t.Errorf("a demo with an IPv6 upstream: %v", err)
+	}
+}
+
+// The forms of a health check: a word, and a table that follows its route.
+func TestHealthCheckForms(t *testing.T) {
+	c := parse(t, "x.toml", `prefixes = ["198.18.0.0/20"]
+[[route]]
+ports = "22"
+upstream = ["10.0.0.5", "10.0.0.6:+8"]
+health_check = "tcp"
+[[route]]
+ports = "23"
+upstream = ["10.0.0.5"]
+[route.health_check]
+rise = 7
+[[route]]
+ports = "24"
+upstream = ["10.0.0.5"]
+health_check = "none"
+`)
+	word := HealthCheck{Type: TCPCheck, Interval: 5 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3}
+	table := word
+	table.Rise = 7
+	for i, want := range []HealthCheck{word, table, {}} {
+		if got := c.Routes[i].HealthCheck; got != want {
+			t.Errorf("route %d: %+v, want %+v", i, got, want)
+		}
+	}
+	if a, b := c.Routes[0].CheckPort(c.Routes[0].Upstreams[0]), c.Routes[0].CheckPort(c.Routes[0].Upstreams[1]); a != 22 || b != 30 {
+		t.Errorf("the ports to check are %d and %d, want 22 and 30", a, b)
 	}
 }

@@ -19,7 +19,9 @@ var routeKeys = []key[Route]{
 	{"balance", single(func(r *Route) *Balance { return &r.Balance }, parseBalance)},
 	{"max_fails", integer(func(r *Route) *int { return &r.MaxFails }, 0, maxFails)},
 	{"fail_timeout", single(func(r *Route) *time.Duration { return &r.FailTimeout }, parseInterval)},
+	{"health_check", setHealthCheck},
 	{"slow_start", single(func(r *Route) *time.Duration { return &r.SlowStart }, parseTimeout)},
+	{"close_on_removal", boolean(func(r *Route) *bool { return &r.CloseOnRemoval })},
 	{"proxy_protocol", single(func(r *Route) *ProxyProtocol { return &r.ProxyProtocol }, parseProxyProtocol)},
 	{"accept_proxy_from", filled(func(r *Route) *[]netip.Prefix { return &r.HeaderSenders }, parsePrefix, leaveOutSenders)},
 	{"proxy_header_timeout", single(func(r *Route) *time.Duration { return &r.HeaderTimeout }, parseTimeout)},
@@ -75,7 +77,9 @@ func (d *decoder) route(s *section, number int) (Route, reading) {
 	}
 	r.ConnectionRate = d.completeRate(r, got)
 	d.checkAction(r, got)
+	d.healthCheck(&r, got)
 	d.checkOffsets(r, got)
+	d.checkHealthCheck(r, got)
 	d.checkProxyProtocol(r, got)
 	d.checkOffload(r, got)
 	return r, got

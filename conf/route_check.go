@@ -19,8 +19,8 @@ func (d *decoder) checkAction(r Route, got reading) {
 	case r.Action != rule.Steer && len(r.Upstreams) > 0:
 		d.fault(got.at("upstream"), "drop one of the two", "a route with action = %q has no upstream", r.Action)
 	case r.Action != rule.Steer:
-		d.warnUnused(got, "a route that does not proxy", "balance", "max_fails", "fail_timeout", "slow_start",
-			"proxy_protocol", "idle_timeout")
+		d.warnUnused(got, "a route that does not proxy", "balance", "max_fails", "fail_timeout", "health_check",
+			"slow_start", "close_on_removal", "proxy_protocol", "idle_timeout")
 		d.warnUnused(got, "a route that does not proxy", tcpKeys...)
 	case r.Protocol == rule.UDP:
 		d.warnUnused(got, "a UDP route", tcpKeys...)

@@ -19,6 +19,8 @@ func (d *decoder) sections(doc *document) map[string][]*section {
 	for _, s := range doc.sections {
 		at := value{key: s.path, line: s.line}
 		switch inline, twice := doc.top.values[s.path]; {
+		case s.path == healthCheckPath:
+			d.attach(s, found["route"])
 		case !slices.Contains(listPaths, s.path):
 			d.fault(at, guessSection(s.path), "there is no such section")
 		case !s.isArray:
@@ -30,6 +32,26 @@ func (d *decoder) sections(doc *document) map[string][]*section {
 		}
 	}
 	return found
+}
+
+// attach makes the table of a health check a key of the route that it follows.
+func (d *decoder) attach(s *section, routes []*section) {
+	at := value{key: s.path, line: s.line, kind: unstable.InlineTable, table: s}
+	switch {
+	case s.isArray:
+		d.fault(at, "write [route.health_check]", "is one table for each [[route]], not a list")
+		return
+	case len(routes) == 0:
+		d.fault(at, "write it below the [[route]] that it belongs to", "stands above the first [[route]]")
+		return
+	}
+	route := routes[len(routes)-1]
+	if first, twice := route.values["health_check"]; twice {
+		d.fault(at, "", "is given twice, first on line %d", first.line)
+		return
+	}
+	route.values["health_check"] = at
+	route.order = append(route.order, "health_check")
 }
 
 // inlineSections takes sections that are written as route = [{...}] out of the keys of the top level.
@@ -66,6 +88,8 @@ func sectionKeys(path string) []string {
 		return keyNames(routeKeys)
 	case "dns":
 		return keyNames(dnsKeys)
+	case healthCheckPath:
+		return keyNames(healthCheckKeys)
 	}
 	return keyNames(topKeys)
 }

@@ -12,6 +12,9 @@ func describeSection(path string) string {
 	if path == "" {
 		return "the top level"
 	}
+	if path == healthCheckPath {
+		return "[" + path + "]"
+	}
 	return "[[" + path + "]]"
 }
 

@@ -167,7 +167,7 @@ func (s *Server) swap(g *Generation) error {
 		return err
 	}
 	s.current, s.steered = g, len(s.sources)
-	s.pool.Settle(g.groups)
+	s.pool.Settle(g.groups, g.config.UDPSources)
 	return nil
 }
 

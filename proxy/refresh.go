@@ -49,6 +49,6 @@ func (s *Server) refresh(ctx context.Context) error {
 		return err
 	}
 	g.use(fresh)
-	s.pool.Settle(g.groups)
+	s.pool.Settle(g.groups, g.config.UDPSources)
 	return lookupErr
 }

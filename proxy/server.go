@@ -165,6 +165,7 @@ func (s *Server) forward(ctx context.Context, runs ...func() error) error {
 	}
 	var aside errgroup.Group
 	aside.Go(func() error { s.refreshLoop(ctx); return nil })
+	aside.Go(func() error { s.pool.Run(ctx); return nil })
 	aside.Go(func() error { return s.stopAfter(ctx) })
 	err := planes.Wait() // ends ctx
 	return errors.Join(err, aside.Wait())

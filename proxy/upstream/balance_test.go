@@ -270,7 +270,7 @@ func TestMaglevOutMovesNobodyElse(t *testing.T) {
 	}
 }
 
-// A member with a part of its share gets that part, whatever the balance.
+// A member with a part of its share gets that part: of its own clients in Maglev, of its turns or connections otherwise.
 func TestPartOfAShare(t *testing.T) {
 	rng := seeded(t)
 	for _, balance := range balances {
@@ -285,7 +285,11 @@ func TestPartOfAShare(t *testing.T) {
 				got++
 			}
 		}
-		if want := n / 13; got < want*8/10 || got > want*12/10 {
+		want := n / 13
+		if balance == conf.Maglev {
+			want = n / 16
+		}
+		if got < want*8/10 || got > want*12/10 {
 			t.Errorf("%v: a quarter of a share is %d of %d, want about %d", balance, got, n, want)
 		}
 	}

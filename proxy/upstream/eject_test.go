@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"anyport/conf"
+	"anyport/conf/rule"
 )
 
 // crew is a route's group whose members are told of failures by the test.
@@ -30,7 +31,7 @@ func newCrew(t *testing.T, n int, r conf.Route) *crew {
 	pool := NewPool(slog.New(slog.NewTextHandler(&c.log, nil)))
 	c.Group = pool.Group(&r, nil)
 	c.Use(c.resolve(nil, make(routedSources)))
-	pool.Settle([]*Group{c.Group})
+	pool.Settle([]*Group{c.Group}, nil)
 	return c
 }
 
@@ -120,18 +121,23 @@ func TestEjectionBound(t *testing.T) {
 
 // What a client who scans ports can bring about ejects nothing; that the host is unreachable does.
 func TestWhoIsToBlame(t *testing.T) {
+	all, one := []rule.PortRange{{First: 1, Last: 65535}}, []rule.PortRange{{First: 22, Last: 22}}
 	for _, c := range []struct {
 		port, offset uint16
+		ports        []rule.PortRange
 		errno        unix.Errno
 		want         bool
 	}{
-		{80, 0, unix.ECONNREFUSED, true}, {80, 0, unix.ETIMEDOUT, true}, {80, 0, unix.EHOSTUNREACH, true},
-		{0, 0, unix.ECONNREFUSED, false}, {0, 7, unix.ETIMEDOUT, false}, {0, 0, unix.ENETUNREACH, true},
-		{80, 0, unix.EMFILE, false}, {80, 0, unix.EADDRNOTAVAIL, false}, {80, 0, unix.ENOBUFS, false},
+		{80, 0, all, unix.ECONNREFUSED, true}, {80, 0, all, unix.ETIMEDOUT, true}, {80, 0, all, unix.EHOSTUNREACH, true},
+		{0, 0, all, unix.ECONNREFUSED, false}, {0, 7, nil, unix.ETIMEDOUT, false}, {0, 0, all, unix.ENETUNREACH, true},
+		{0, 0, one, unix.ECONNREFUSED, true}, {0, 7, one, unix.ETIMEDOUT, true},
+		{80, 0, all, unix.EMFILE, false}, {80, 0, all, unix.EADDRNOTAVAIL, false}, {80, 0, one, unix.ENOBUFS, false},
 	} {
-		m := &Member{key: endpointKey{netip.IPv6Loopback(), c.port, c.offset}}
-		if got := m.isToBlame(c.errno); got != c.want {
-			t.Errorf("%v at port %d+%d: to blame %v, want %v", c.errno, c.port, c.offset, got, c.want)
+		up := conf.Upstream{Addr: netip.IPv6Loopback(), Port: c.port, Offset: c.offset}
+		g := NewPool(nil).Group(&conf.Route{Ports: c.ports, Upstreams: []conf.Upstream{up}}, nil)
+		g.Use(g.resolve(nil, make(routedSources)))
+		if got := g.Endpoints()[0].member.isToBlame(c.errno); got != c.want {
+			t.Errorf("%v at %s for ports %v: to blame %v, want %v", c.errno, up, c.ports, got, c.want)
 		}
 	}
 }
@@ -172,21 +178,21 @@ func TestMembersOutliveConfigurations(t *testing.T) {
 			MaxFails: 3, FailTimeout: 10 * time.Second}
 		fresh := c.pool.Group(&route, c.Endpoints())
 		fresh.Use(fresh.resolve(nil, make(routedSources)))
-		c.pool.Settle([]*Group{fresh})
+		c.pool.Settle([]*Group{fresh}, nil)
 		c.Group = fresh
 		c.shares("in the new configuration", 256, 0)
 		if c.member(0) != held || held.active.Load() != 1 {
 			t.Errorf("the endpoint has %d claims in the new configuration, want 1", c.member(0).active.Load())
 		}
-		c.pool.Settle(nil)
+		c.pool.Settle(nil, nil)
 		after(forgetAfter + 1)
-		c.pool.Settle(nil)
+		c.pool.Settle(nil, nil)
 		if n := len(c.pool.members); n != 1 || c.pool.at(held.Number()) != held {
 			t.Errorf("%d members are kept, want the one with a claim", n)
 		}
 		held.Release()
-		c.pool.Settle(nil)
-		c.pool.Settle(nil)
+		c.pool.Settle(nil, nil)
+		c.pool.Settle(nil, nil)
 		if len(c.pool.members) != 0 || len(c.pool.rosters) != 0 {
 			t.Errorf("%d members and %d rosters are kept", len(c.pool.members), len(c.pool.rosters))
 		}

@@ -61,9 +61,9 @@ func (k endpointKey) String() string {
 // Group is the upstreams of one route. Begin, Next, Member and Endpoints are safe for concurrent use and allocate
 // nothing.
 type Group struct {
-	specs   []conf.Upstream
-	balance conf.Balance
-	policy  policy
+	route   *conf.Route
+	specs   []conf.Upstream // the route's
+	balance conf.Balance    // the route's
 	pool    *Pool
 	roster  *roster
 

@@ -22,13 +22,17 @@ const (
 	Up        State = "up"
 	SlowStart State = "slow_start" // takes a part of its share, which grows
 	Ejected   State = "ejected"    // by connects that failed
+	Down      State = "down"       // by health checks that failed
 	Removed   State = "removed"    // from the configuration or DNS, with connections that go on
 )
 
 func (m *Member) info(place *Endpoint) Info {
 	i := Info{Upstream: m.key.String(), Since: m.since, State: m.state(), Active: m.Active(), Failures: m.failures.Load()}
-	if m.isOut() {
+	switch i.State {
+	case Ejected:
 		i.Reason = m.cause
+	case Down:
+		i.Reason = m.downCause
 	}
 	if place != nil {
 		i.Weight, i.Backup = int(place.weight()), place.spec.Backup
@@ -41,6 +45,8 @@ func (m *Member) state() State {
 	switch {
 	case !m.present:
 		return Removed
+	case m.down:
+		return Down
 	case m.ejected:
 		return Ejected
 	case m.ramp != nil:

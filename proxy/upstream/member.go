@@ -25,6 +25,8 @@ type Member struct {
 	failures atomic.Uint64 // connects that have failed since it came
 	closing  atomic.Bool   // what is open ends, and nothing begins
 
+	portFixed atomic.Bool // the port that is dialled does not follow the client's
+
 	health // guarded by roster.mu
 }
 
@@ -78,22 +80,24 @@ func (m *Member) isToBlame(errno syscall.Errno) bool {
 	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN:
 		return true
 	case unix.ECONNREFUSED, unix.ETIMEDOUT:
-		return m.key.port != 0
+		return m.portFixed.Load()
 	}
 	return false
 }
 
 // health is what is known of how a member does.
 type health struct {
-	present   bool        // in the list of the group in force
-	goneSince time.Time   // of one that is not
-	since     time.Time   // when it came, or last went out or in
-	cause     string      // why it is or was out
-	ejected   bool        // by failures
+	present   bool      // in the list of the group in force
+	goneSince time.Time // of one that is not
+	since     time.Time // when it came, or last went out or in
+	cause     string    // why it was ejected last
+	ejected   bool      // by failures
+	down      bool      // by health checks
+	downCause string
 	streak    int         // ejections without a connect that has succeeded since
 	ejections int         // since it came
 	ramp      *time.Timer // of a slow start under way
 }
 
 // isOut reports whether the member takes nothing.
-func (h *health) isOut() bool { return h.ejected }
+func (h *health) isOut() bool { return h.ejected || h.down }

@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"context"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 // as long as the endpoint and its route's name stay. Its methods are safe for concurrent use.
 type Pool struct {
 	log      *changeLog
+	checker  *checker
 	byNumber atomic.Pointer[[]*Member] // by Member.number; an entry stays as long as a claim is held
 
 	mu      sync.Mutex // guards the fields below
@@ -32,15 +35,19 @@ func NewPool(logger *slog.Logger) *Pool {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Pool{log: &changeLog{logger: logger}, rosters: make(map[string]*roster), members: make(map[memberKey]*Member)}
+	p := &Pool{log: &changeLog{logger: logger}, checker: newChecker(probe), rosters: make(map[string]*roster),
+		members: make(map[memberKey]*Member)}
 	p.byNumber.Store(&[]*Member{nil}) // nobody is number 0
 	return p
 }
 
+// Run makes health checks until ctx is done. It is called once.
+func (p *Pool) Run(ctx context.Context) { p.checker.run(ctx) }
+
 // Group returns a group for a route, which is in use after its first Use. Until a name has resolved its last good
 // addresses are those among known.
 func (p *Pool) Group(r *conf.Route, known []Endpoint) *Group {
-	g := &Group{specs: r.Upstreams, balance: r.Balance, policy: policyOf(r), pool: p, roster: p.roster(r.Name)}
+	g := &Group{specs: r.Upstreams, balance: r.Balance, route: r, pool: p, roster: p.roster(r.Name)}
 	g.live.Store(&endpoints{list: known})
 	return g
 }
@@ -63,9 +70,10 @@ func (p *Pool) adopt(g *Group, list []Endpoint) {
 	for i := range list {
 		members[i] = p.member(memberKey{g.roster, list[i].key()})
 		list[i].member = members[i]
+		members[i].portFixed.Store(list[i].spec.Port != 0 || g.route.OnePort() != 0)
 	}
 	p.mu.Unlock()
-	g.roster.replace(members, g.policy)
+	g.roster.replace(members, policyOf(g.route))
 }
 
 // member returns the member with a key, a new one if need be.
@@ -99,11 +107,47 @@ func (p *Pool) at(number uint32) *Member { return (*p.byNumber.Load())[number] }
 // by the configuration before (route.Grace).
 const forgetAfter = 10 * time.Second
 
-// Settle tells the pool that groups are those in force, all that are: what members other routes had are gone, and those
-// that have been gone for long and have no claim are forgotten.
-func (p *Pool) Settle(groups []*Group) {
+// Settle tells the pool that groups are those in force, all that are: what members other routes had are gone, those that
+// have been gone for long and have no claim are forgotten, and health checks are made of those that are there. UDP checks
+// leave from the first of udpSources that is of the upstream's family, if there is one.
+func (p *Pool) Settle(groups []*Group, udpSources []conf.UDPSource) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.clearAway(groups)
+	wanted := make(map[checkKey][]*Member)
+	for _, g := range groups {
+		g.addChecks(wanted, udpSources)
+	}
+	p.checker.want(wanted)
+}
+
+// addChecks adds the checks that the group wants.
+func (g *Group) addChecks(wanted map[checkKey][]*Member, udpSources []conf.UDPSource) {
+	h := g.route.HealthCheck
+	if h.Type == conf.NoCheck {
+		return
+	}
+	for _, e := range g.Endpoints() {
+		key := checkKey{HealthCheck: h, target: netip.AddrPortFrom(e.Addr, g.route.CheckPort(e.spec))}
+		key.Port = 0 // it is in the target
+		if h.Type == conf.UDPCheck {
+			key.source = sourceOf(e.Addr, udpSources)
+		}
+		wanted[key] = append(wanted[key], e.member)
+	}
+}
+
+func sourceOf(addr netip.Addr, sources []conf.UDPSource) netip.Addr {
+	for _, s := range sources {
+		if s.Addr.Is4() == addr.Is4() {
+			return s.Addr
+		}
+	}
+	return netip.Addr{}
+}
+
+// clearAway lets go of what other groups than those in force have had.
+func (p *Pool) clearAway(groups []*Group) {
 	inForce := make(map[*roster]bool, len(groups))
 	for _, g := range groups {
 		inForce[g.roster] = true

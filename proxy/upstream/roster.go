@@ -115,8 +115,26 @@ func (r *roster) pauseOver(m *Member) {
 func (r *roster) readmit(m *Member) {
 	m.ejected = false
 	r.turn(m)
-	if m.present {
+	if m.present && !m.isOut() {
 		r.log.info("upstream readmitted", "route", r.route, "upstream", m.key)
+	}
+}
+
+// checked takes what health checks say about m.
+func (r *roster) checked(m *Member, down bool, cause string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.down == down {
+		return
+	}
+	m.down, m.downCause = down, cause
+	r.turn(m)
+	switch {
+	case !m.present:
+	case down:
+		r.log.warn("upstream down", "route", r.route, "upstream", m.key, "reason", cause)
+	case !m.isOut():
+		r.log.info("upstream up", "route", r.route, "upstream", m.key)
 	}
 }
 
