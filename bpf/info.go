@@ -21,7 +21,7 @@ func main() {
 	log.SetPrefix("info: ")
 	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(out, "PROGRAM\tTYPE\tINSTRUCTIONS\tVERIFIED\tSTACK\tJITED\tTAG")
-	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadSteer, bpf.LoadOffload} {
+	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadSteer, bpf.LoadOffload, bpf.LoadTransmit} {
 		if err := describeObject(out, load); err != nil {
 			log.Fatal(err)
 		}

@@ -31,6 +31,7 @@ var objects = []object{
 		"client_key": OffloadClientKey{}, "flow": OffloadFlow{}, "ip_address": OffloadIpAddress{}, "meta": OffloadMeta{},
 		"nat_key": OffloadNatKey{}, "route": OffloadRoute{},
 	}},
+	{"transmit", TransmitProgAnyportTransmit, ebpf.AttachNone, 0, map[string]any{"train": TransmitTrain{}}}, // nothing pinned
 }
 
 // files returns the object of little-endian and that of big-endian machines.

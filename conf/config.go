@@ -35,6 +35,7 @@ type Config struct {
 	Workers         int            // 0: one per core
 	UDPSources      []UDPSource    // none: the routed source address, DefaultUDPPorts
 	TCPSources      []netip.Addr   // none of a family: the routed source address
+	UDPTransmit     Transmit       // how trains of datagrams leave
 	MaxConnections  int            // TCP connections at once, in total
 	MaxPerSource    int            // TCP connections at once of one source; 0: no limit
 	MaxFlows        int            // UDP flows at once, in total
@@ -95,6 +96,31 @@ type Route struct {
 	Keepalive      time.Duration  // TCP; 0: none
 	MaxConnections int            // TCP connections at once; 0: no limit but the total
 	ConnectionRate rule.Rate      // of new TCP connections from each source; without the length of networks
+}
+
+// Transmit is how trains of UDP datagrams leave: those that a sender, or the device, has joined.
+type Transmit uint8
+
+const (
+	TransmitAuto   Transmit = iota // the first of the following that works
+	TransmitTCX                    // whole, through a program that tcx has put onto lo
+	TransmitClsact                 // whole, through a filter on lo
+	TransmitRaw                    // cut, each datagram through a raw socket
+)
+
+// String returns the word of the configuration: "auto", "tcx", "clsact" or "raw".
+func (t Transmit) String() string {
+	switch t {
+	case TransmitAuto:
+		return "auto"
+	case TransmitTCX:
+		return "tcx"
+	case TransmitClsact:
+		return "clsact"
+	case TransmitRaw:
+		return "raw"
+	}
+	return fmt.Sprintf("transmit(%d)", uint8(t))
 }
 
 // Balance says how a route spreads its connections and flows over its upstream addresses.

@@ -20,6 +20,7 @@ var topKeys = []key[Config]{
 	{"workers", integer(func(c *Config) *int { return &c.Workers }, 0, maxWorkers)},
 	{"udp_sources", list(func(c *Config) *[]UDPSource { return &c.UDPSources }, parseUDPSource)},
 	{"tcp_sources", setTCPSources},
+	{"udp_transmit", single(func(c *Config) *Transmit { return &c.UDPTransmit }, parseTransmit)},
 	{"max_connections", integer(func(c *Config) *int { return &c.MaxConnections }, 1, maxConnections)},
 	{"max_connections_per_source", integer(func(c *Config) *int { return &c.MaxPerSource }, 0, maxConnections)},
 	{"max_flows", integer(func(c *Config) *int { return &c.MaxFlows }, 1, maxFlows)},
@@ -84,6 +85,9 @@ func parseTCPSource(text string) (netip.Addr, *finding) {
 	}
 	return addr, checkUnicast(addr)
 }
+
+var parseTransmit = oneOf(word[Transmit]{"auto", TransmitAuto}, word[Transmit]{"tcx", TransmitTCX},
+	word[Transmit]{"clsact", TransmitClsact}, word[Transmit]{"raw", TransmitRaw})
 
 // parseLog reads a path, "-" for standard output, or "none" as "". Paths become relative to the file's directory later.
 func parseLog(text string) (string, *finding) {

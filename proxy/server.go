@@ -27,6 +27,7 @@ import (
 	"anyport/conf"
 	"anyport/conf/rule"
 	"anyport/proxy/limit"
+	"anyport/proxy/offload"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
@@ -61,6 +62,8 @@ type Server struct {
 	clients         *sock.Socket
 	replies         *sock.Socket
 	tcp             *tcp.Engine
+	transmit        *offload.Transmit // nil: trains are cut
+	transmitInfo    TransmitInfo
 	udp             *udp.Engine
 	registry        *stats.Registry
 	pool            *upstream.Pool
@@ -124,7 +127,10 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 	if err != nil {
 		return err
 	}
-	s.udp, err = udp.New(udp.Options{Clients: s.clients, Replies: s.replies, Routes: &s.live, Stats: s.registry,
+	if err := s.openTransmit(cfg.UDPTransmit); err != nil {
+		return err
+	}
+	s.udp, err = udp.New(udp.Options{Clients: s.clients, Replies: s.replies, Transmit: s.transmit, Routes: &s.live, Stats: s.registry,
 		AccessLog: s.accessLog, MaxFlows: cfg.MaxFlows, Logger: s.logger})
 	return err
 }
@@ -246,6 +252,9 @@ func (s *Server) release() error {
 	errs := []error{s.Stop()}
 	if running {
 		<-s.finished
+	}
+	if s.transmit != nil {
+		errs = append(errs, s.transmit.Close())
 	}
 	for _, socket := range []*sock.Socket{s.listener, s.clients, s.replies} {
 		if socket != nil {

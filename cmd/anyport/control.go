@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"anyport/conf/rule"
+	"anyport/proxy"
 	"anyport/proxy/offload"
 	"anyport/proxy/stats"
 	"anyport/proxy/upstream"
@@ -49,6 +50,7 @@ type daemonStatus struct {
 	Unrouted      protocolTotals          `json:"unrouted"`
 	Drops         map[string]uint64       `json:"udp_drops"`
 	UDPSources    map[netip.Addr][]string `json:"udp_sources"` // NAT address -> port ranges
+	UDPTransmit   proxy.TransmitInfo      `json:"udp_transmit"`
 	AccessLogLost uint64                  `json:"access_log_lost"`
 	Offload       *offload.Status         `json:"offload,omitempty"` // null: no route wants it
 }

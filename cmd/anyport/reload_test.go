@@ -34,6 +34,8 @@ func setOther(t *testing.T, v reflect.Value) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(1)
+	case reflect.Uint8:
+		v.SetUint(1)
 	case reflect.String:
 		v.SetString("other")
 	case reflect.Slice:

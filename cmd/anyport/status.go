@@ -177,6 +177,7 @@ func (d *daemonStatus) print(w io.Writer) {
 	for _, a := range slices.SortedFunc(maps.Keys(d.UDPSources), netip.Addr.Compare) {
 		fmt.Fprintf(w, "%s\t%s\n", a, strings.Join(d.UDPSources[a], ","))
 	}
+	fmt.Fprintf(w, "\ntrains of datagrams leave by %s: %s\n", d.UDPTransmit.Way, d.UDPTransmit.Reason)
 	fmt.Fprintf(w, "\ndatagrams not forwarded: %s\n", counts(d.Drops))
 	if d.Offload != nil {
 		fmt.Fprintln(w, offloadLine(d.Offload))

@@ -69,6 +69,7 @@ func (d *daemon) status() daemonStatus {
 			s.UDPSources[a] = append(s.UDPSources[a], r.String())
 		}
 	}
+	s.UDPTransmit = d.server.Transmit()
 	s.AccessLogLost = d.server.AccessLogLost()
 	s.Offload = d.flows.status()
 	return s

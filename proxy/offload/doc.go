@@ -1,6 +1,17 @@
 // Package offload puts tc programs onto the devices of a network namespace, and keeps them there as devices come and
 // go: by tcx, or by the clsact qdisc where the kernel has no tcx ([Attach], [Links]).
 //
+// # Trains
+//
+// [Transmit] sends trains of UDP datagrams (UDP_SEGMENT) from any address and port. A UDP socket can choose the address
+// that it sends from, but its port is the one that it is bound to. So the train is sent over lo, from a socket that is
+// connected to itself, and a program at the end of lo (bpf/transmit.c) puts the real addresses and ports in and hands it
+// to the device that the routes lead to. Neither routing rules nor marks nor conntrack come into it, no other device
+// needs a program, and what the program has not seen cannot leave the host. The program answers within the system call
+// whether the train has gone; if not, the caller cuts it.
+//
+// The way out is asked of the routing tables, with the real addresses and ports, and remembered for 250 ms.
+//
 // # Flows that the kernel forwards
 //
 // A [Forwarder] has a tcx program (bpf/offload.c) forward the UDP flows of a [Table], both ways, before netfilter and

@@ -190,9 +190,6 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
-// loopback is the index of lo in every namespace.
-const loopback = 1
-
 // pinDir mounts a bpffs for the test, which Clsact does without.
 func pinDir(t testing.TB, way Way) string {
 	t.Helper()

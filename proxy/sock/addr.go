@@ -47,6 +47,18 @@ func (a *Addr) wire() (ip [16]byte, zone uint32) {
 	return ip, zone
 }
 
+// Wire returns the address as it stands in packets, that of IPv4 in the first four bytes.
+func (a *Addr) Wire() [16]byte {
+	ip, _ := a.wire()
+	if a.Is4() {
+		return [16]byte{ip[12], ip[13], ip[14], ip[15]}
+	}
+	return ip
+}
+
+// WirePort returns the port as the machine loads it from a packet.
+func (a *Addr) WirePort() uint16 { return swapPort(a.Port) }
+
 // fromSockaddr6 returns the kernel's view of an address; an AF_INET6 socket shows IPv4 addresses as mapped ones.
 func fromSockaddr6(sa *unix.RawSockaddrInet6) Addr {
 	a := Addr{IP: sa.Addr, Port: swapPort(sa.Port)}

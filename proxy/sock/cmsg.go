@@ -16,24 +16,56 @@ const (
 // sockaddr_in6, of the types IP_ORIGDSTADDR and IPV6_ORIGDSTADDR (include/uapi/linux/in.h and in6.h, Linux 6.18). It
 // reports false if there is none, or if what comes before it is malformed.
 func OriginalDst(control []byte) (Addr, bool) {
-	for len(control) >= cmsgHeader {
-		size := cmsgSize(control)
-		if size < cmsgHeader || size > uint64(len(control)) {
-			return Addr{}, false
+	for len(control) > 0 {
+		var m message
+		if m, control = nextMessage(control); m.data == nil {
+			break
 		}
-		level := binary.NativeEndian.Uint32(control[cmsgWord:])
-		kind := binary.NativeEndian.Uint32(control[cmsgWord+4:])
-		data := control[cmsgHeader:size]
 		switch {
-		case level == unix.SOL_IP && kind == unix.IP_ORIGDSTADDR:
-			return parseSockaddrIn(data)
-		case level == unix.SOL_IPV6 && kind == unix.IPV6_ORIGDSTADDR:
-			return parseSockaddrIn6(data)
+		case m.level == unix.SOL_IP && m.kind == unix.IP_ORIGDSTADDR:
+			return parseSockaddrIn(m.data)
+		case m.level == unix.SOL_IPV6 && m.kind == unix.IPV6_ORIGDSTADDR:
+			return parseSockaddrIn6(m.data)
 		}
-		next := (size + cmsgWord - 1) &^ (cmsgWord - 1)
-		control = control[min(next, uint64(len(control))):]
 	}
 	return Addr{}, false
+}
+
+// segmentSize finds how the kernel has joined datagrams: the size of each but the last, an int of the type UDP_GRO
+// (udp(7); udp_cmsg_recv in include/linux/udp.h, Linux 6.18). It returns 0 if it has not.
+func segmentSize(control []byte) int {
+	for len(control) > 0 {
+		var m message
+		if m, control = nextMessage(control); m.data == nil {
+			break
+		}
+		if m.level == unix.SOL_UDP && m.kind == unix.UDP_GRO && len(m.data) >= 4 {
+			return int(int32(binary.NativeEndian.Uint32(m.data)))
+		}
+	}
+	return 0
+}
+
+// message is one control message; without data, not even empty data, it is malformed.
+type message struct {
+	level, kind uint32
+	data        []byte
+}
+
+// nextMessage splits the first message off.
+func nextMessage(control []byte) (m message, rest []byte) {
+	if len(control) < cmsgHeader {
+		return message{}, nil
+	}
+	size := cmsgSize(control)
+	if size < cmsgHeader || size > uint64(len(control)) {
+		return message{}, nil
+	}
+	m.level = binary.NativeEndian.Uint32(control[cmsgWord:])
+	m.kind = binary.NativeEndian.Uint32(control[cmsgWord+4:])
+	m.data = control[cmsgHeader:size]
+	next := (size + cmsgWord - 1) &^ (cmsgWord - 1)
+	return m, control[min(next, uint64(len(control))):]
 }
 
 func cmsgSize(b []byte) uint64 {

@@ -56,7 +56,7 @@ func openRaw4() (int, error) {
 		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1),
 		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT),
 		growBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF),
-		dropAll(fd), unix.Bind(fd, &unix.SockaddrInet4{Addr: nowhere4}))
+		DropAll(fd), unix.Bind(fd, &unix.SockaddrInet4{Addr: nowhere4}))
 	return closeOnError(fd, err)
 }
 
@@ -68,7 +68,7 @@ func openRaw6() (int, error) {
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1),
 		growBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF),
-		dropAll(fd), unix.Bind(fd, &unix.SockaddrInet6{Addr: nowhere6}))
+		DropAll(fd), unix.Bind(fd, &unix.SockaddrInet6{Addr: nowhere6}))
 	return closeOnError(fd, err)
 }
 
@@ -76,8 +76,8 @@ func rawSocket(family int) (int, error) {
 	return unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
 }
 
-// dropAll attaches a classic BPF filter that accepts 0 bytes of every packet (socket(7), SO_ATTACH_FILTER).
-func dropAll(fd int) error {
+// DropAll attaches a classic BPF filter that accepts 0 bytes of every packet (socket(7), SO_ATTACH_FILTER).
+func DropAll(fd int) error {
 	drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop})
 }

@@ -109,7 +109,7 @@ func TestRawSocketsAreMute(t *testing.T) {
 				return err
 			}
 			defer unix.Close(filtered)
-			if err := dropAll(filtered); err != nil {
+			if err := DropAll(filtered); err != nil {
 				return err
 			}
 			open, err := rawSocket(family)

@@ -12,8 +12,9 @@ type mmsghdr struct {
 	len uint32 // bytes received or sent
 }
 
-// controlBytes holds one original destination of either family; the sockets of ListenUDP ask for nothing else.
-const controlBytes = 64
+// controlBytes holds one original destination of either family and a segment size; the sockets of ListenUDP ask for
+// nothing else.
+const controlBytes = 96
 
 // RecvBatch is the memory for datagrams that one system call reads. What its methods return is valid until the next
 // Recv. It is for one goroutine at a time.
@@ -69,9 +70,10 @@ func (b *RecvBatch) Recv(s *Socket) (int, error) {
 	return 0, errno
 }
 
-// Payload returns the content of datagram i.
-func (b *RecvBatch) Payload(i int) []byte {
-	return b.data[i*MaxDatagram:][:min(b.headers[i].len, MaxDatagram)]
+// Train returns the content of datagram i, or of the datagrams that came as one in its place (see [JoinUDP]).
+func (b *RecvBatch) Train(i int) Train {
+	payload := b.data[i*MaxDatagram:][:min(b.headers[i].len, MaxDatagram)]
+	return Train{Bytes: payload, Size: segmentSize(b.controlOf(i))}
 }
 
 // Source returns where datagram i came from.
@@ -81,8 +83,11 @@ func (b *RecvBatch) Source(i int) Addr {
 
 // OriginalDst returns where datagram i was sent to, and false if the kernel did not say.
 func (b *RecvBatch) OriginalDst(i int) (Addr, bool) {
-	h := &b.headers[i].hdr
-	return OriginalDst(b.control[i*controlBytes:][:min(int(h.Controllen), controlBytes)])
+	return OriginalDst(b.controlOf(i))
+}
+
+func (b *RecvBatch) controlOf(i int) []byte {
+	return b.control[i*controlBytes:][:min(int(b.headers[i].hdr.Controllen), controlBytes)]
 }
 
 // Truncated reports whether datagram i lost its end for want of room.

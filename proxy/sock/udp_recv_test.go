@@ -33,7 +33,7 @@ func TestRecvBatch(t *testing.T) {
 				if !ok || to.AddrPort().String() != dst || from != c.LocalAddr().String() {
 					t.Errorf("from %s to %v, want %v to %s", from, to.AddrPort(), c.LocalAddr(), dst)
 				}
-				sizes = append(sizes, len(b.Payload(i)))
+				sizes = append(sizes, len(b.Train(i).Bytes))
 			}
 		}
 		if fmt.Sprint(sizes) != "[3 0 65507 5 6]" {

@@ -41,20 +41,20 @@ func (t *flowTable) totals(id flowID) flowTotals {
 	return all
 }
 
-// countIn counts a datagram from the client.
-func (w *worker) countIn(id flowID, shard *stats.Shard, payload int) {
-	w.flows.count(id, packetsIn, 1)
+// countIn counts n datagrams from the client, of so many bytes together.
+func (w *worker) countIn(id flowID, shard *stats.Shard, n, payload int) {
+	w.flows.count(id, packetsIn, uint64(n))
 	w.flows.count(id, bytesIn, uint64(payload))
-	shard.PacketsIn.Add(1)
+	shard.PacketsIn.Add(uint64(n))
 	shard.BytesIn.Add(uint64(payload))
 	w.passed(id, offload.Usage{PacketsIn: 1, BytesIn: uint64(payload)})
 }
 
-// countOut counts a datagram to the client.
-func (w *worker) countOut(id flowID, shard *stats.Shard, payload int) {
-	w.flows.count(id, packetsOut, 1)
+// countOut counts n datagrams to the client, of so many bytes together.
+func (w *worker) countOut(id flowID, shard *stats.Shard, n, payload int) {
+	w.flows.count(id, packetsOut, uint64(n))
 	w.flows.count(id, bytesOut, uint64(payload))
-	shard.PacketsOut.Add(1)
+	shard.PacketsOut.Add(uint64(n))
 	shard.BytesOut.Add(uint64(payload))
 	w.passed(id, offload.Usage{PacketsOut: 1, BytesOut: uint64(payload)})
 }

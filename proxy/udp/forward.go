@@ -23,27 +23,43 @@ func (w *worker) toUpstream(i int) {
 	if !ok {
 		return
 	}
+	train := w.batch.Train(i)
 	key := flowKey{client, original}
 	id := w.flows.find(&key)
 	if id == noFlow {
 		if id = w.openFlow(&key); id == noFlow {
-			w.drop(stats.DropNoFlow)
+			w.dropAll(stats.DropNoFlow, train.Count())
 			return
 		}
 	}
+	for n := train.Count(); n > 0; {
+		head := w.header(i, id)
+		if head == nil {
+			w.trainToUpstream(id, nil, train)
+			return
+		}
+		var first []byte
+		first, train = train.Cut()
+		w.trainToUpstream(id, head, sock.Train{Bytes: first})
+		n--
+	}
+}
+
+// trainToUpstream sends datagrams of a flow's client, each behind head.
+func (w *worker) trainToUpstream(id flowID, head []byte, train sock.Train) {
 	f := &w.flows.flows[id]
 	t := &w.flows.targets.list[f.target]
-	payload, head := w.batch.Payload(i), w.header(i, id)
-	if len(head)+len(payload) > sock.MaxPayload(t.upstream) {
-		w.drop(stats.DropTooBig)
+	n := train.Count()
+	if len(head)+train.Longest() > sock.MaxPayload(t.upstream) {
+		w.dropAll(stats.DropTooBig, n)
 		return
 	}
 	f.introduced = true
 	w.flows.fromClient(id, w.now)
-	w.countIn(id, t.shard, len(payload))
+	w.countIn(id, t.shard, n, len(train.Bytes))
 	src := sock.Addr{IP: t.key.block.addr.IP, Port: t.key.block.port(id)}
 	dst := sock.Addr{IP: t.upstream.IP, Port: f.upstreamPort}
-	w.raw.Queue(&src, &dst, head, payload)
+	w.send(&src, &dst, head, train)
 }
 
 // header returns what goes to the upstream before datagram i, which is of a flow.
@@ -59,7 +75,7 @@ func (w *worker) header(i int, id flowID) []byte {
 // addresses returns where datagram i came from and where it was sent to, and false if it must be dropped.
 func (w *worker) addresses(i int) (from, to sock.Addr, ok bool) {
 	if w.batch.Truncated(i) {
-		w.drop(stats.DropTruncated)
+		w.dropAll(stats.DropTruncated, w.batch.Train(i).Count())
 		return from, to, false
 	}
 	if to, ok = w.batch.OriginalDst(i); !ok {
@@ -85,27 +101,58 @@ func (w *worker) toClient(i int) {
 	if !ok {
 		return
 	}
+	train := w.batch.Train(i)
 	id := w.flows.findNAT(&nat)
 	if id == noFlow || !w.isUpstream(id, &upstream) {
-		w.drop(stats.DropStray)
+		w.dropAll(stats.DropStray, train.Count())
 		return
 	}
 	f := &w.flows.flows[id]
-	t := &w.flows.targets.list[f.target]
-	payload := w.batch.Payload(i)
-	if t.key.route.ProxyProtocol == conf.ProxySPP {
-		if payload, ok = trimSPP(payload, &f.key); !ok {
-			w.drop(stats.DropBadHeader)
-			return
-		}
+	if w.flows.targets.list[f.target].key.route.ProxyProtocol != conf.ProxySPP {
+		w.trainToClient(id, train)
+		return
 	}
-	if len(payload) > sock.MaxPayload(f.key.client) {
-		w.drop(stats.DropTooBig)
+	for n := train.Count(); n > 0; n-- {
+		var first []byte
+		first, train = train.Cut()
+		if first, ok = trimSPP(first, &f.key); !ok {
+			w.drop(stats.DropBadHeader)
+			continue
+		}
+		w.trainToClient(id, sock.Train{Bytes: first})
+	}
+}
+
+// trainToClient sends datagrams of a flow's upstream.
+func (w *worker) trainToClient(id flowID, train sock.Train) {
+	f := &w.flows.flows[id]
+	n := train.Count()
+	if train.Longest() > sock.MaxPayload(f.key.client) {
+		w.dropAll(stats.DropTooBig, n)
 		return
 	}
 	w.flows.fromUpstream(id, w.now)
-	w.countOut(id, t.shard, len(payload))
-	w.raw.Queue(&f.key.dst, &f.key.client, nil, payload)
+	w.countOut(id, w.flows.targets.list[f.target].shard, n, len(train.Bytes))
+	w.send(&f.key.dst, &f.key.client, nil, train)
+}
+
+// send sends datagrams, each behind head: several as a train where the way out allows that, others one by one.
+func (w *worker) send(src, dst *sock.Addr, head []byte, train sock.Train) {
+	n := train.Count()
+	if n > 1 && len(head) == 0 && w.trains != nil {
+		w.raw.Flush() // what was before stays before
+		sent := w.trains.Send(src, dst, train, w.sinceStart)
+		if sent == n {
+			return
+		}
+		train.Bytes = train.Bytes[sent*train.Size:]
+		n -= sent
+	}
+	for ; n > 0; n-- {
+		var first []byte
+		first, train = train.Cut()
+		w.raw.Queue(src, dst, head, first)
+	}
 }
 
 // isUpstream reports whether a flow's upstream is at addr.
@@ -114,4 +161,7 @@ func (w *worker) isUpstream(id flowID, addr *sock.Addr) bool {
 	return f.upstreamPort == addr.Port && w.flows.targets.list[f.target].upstream.IP == addr.IP
 }
 
-func (w *worker) drop(why stats.Drop) { w.registry.Drops[w.number].N[why].Add(1) }
+func (w *worker) drop(why stats.Drop) { w.dropAll(why, 1) }
+
+// dropAll counts n datagrams that are not forwarded.
+func (w *worker) dropAll(why stats.Drop, n int) { w.registry.Drops[w.number].N[why].Add(uint64(n)) }

@@ -12,6 +12,7 @@ import (
 	"anyport/bench/netlab"
 	"anyport/conf"
 	"anyport/conf/rule"
+	"anyport/proxy/offload"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
@@ -43,6 +44,21 @@ type spec struct {
 // newRig makes a lab with an engine that does not run yet. Its routes are named "0", "1" and so on.
 func newRig(t testing.TB, maxFlows int, specs ...spec) *rig {
 	t.Helper()
+	return newRigBy(t, ways[0], maxFlows, specs...)
+}
+
+// transmitWay is how trains leave: by a program, or cut.
+type transmitWay struct {
+	name  string
+	opens bool
+	way   offload.Way
+}
+
+var ways = []transmitWay{{"tcx", true, offload.TCX}, {"clsact", true, offload.Clsact}, {name: "raw"}}
+
+// newRigBy is newRig with a way for trains.
+func newRigBy(t testing.TB, way transmitWay, maxFlows int, specs ...spec) *rig {
+	t.Helper()
 	r := &rig{Trio: netlab.NewTrio(t), registry: stats.NewRegistry(1)}
 	for _, p := range []netip.Prefix{netlab.Prefix4, netlab.Prefix6} {
 		must(t, r.Proxy.AddLocalRoute(p))
@@ -56,7 +72,14 @@ func newRig(t testing.TB, maxFlows int, specs ...spec) *rig {
 			return err
 		}
 		t.Cleanup(func() { r.replies.Close() })
-		r.engine, err = New(Options{Clients: r.clients, Replies: r.replies, Routes: &r.live, Stats: r.registry,
+		var transmit *offload.Transmit
+		if way.opens {
+			if transmit, err = offload.OpenTransmit(way.way, 1); err != nil {
+				return err
+			}
+			t.Cleanup(func() { must(t, r.Proxy.Do(transmit.Close)) })
+		}
+		r.engine, err = New(Options{Clients: r.clients, Replies: r.replies, Transmit: transmit, Routes: &r.live, Stats: r.registry,
 			MaxFlows: maxFlows, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		return err
 	}))

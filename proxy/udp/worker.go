@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"anyport/proxy/offload"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
@@ -24,6 +25,7 @@ type worker struct {
 	replies   *sock.Socket
 	raw       *sock.RawUDP
 	icmp      *sock.RawICMP
+	trains    *offload.TrainSender // nil: every datagram goes through raw
 	epoll     sock.Epoll
 	wakeup    sock.Wakeup
 	batch     *sock.RecvBatch                    // one for both directions: each is sent before the other is read
@@ -60,6 +62,12 @@ func newWorker(opts *Options) (*worker, error) {
 		logger:    opts.Logger,
 		started:   time.Now(),
 		flows:     newFlowTable(opts.MaxFlows),
+	}
+	if opts.Transmit != nil {
+		w.trains = opts.Transmit.Sender(w.number)
+	}
+	if err := errors.Join(sock.JoinUDP(w.clients), sock.JoinUDP(w.replies)); err != nil {
+		return nil, err
 	}
 	var err error
 	if w.raw, err = sock.OpenRawUDP(batchSize, w.sendFailed); err != nil {
