@@ -18,12 +18,14 @@ import (
 )
 
 var (
-	connections = flag.Int("tcp.connections", 2000, "connections of TestIntegrity, over all its parts")
+	connections = flag.Int("tcp.connections", 20_400, "connections of TestIntegrity, over all its parts; a tenth if -short")
 	seed        = flag.Uint64("tcp.seed", 0, "seed of TestIntegrity; 0: a random one")
 )
 
-// mostBytes is the most that one side sends on a connection.
-const mostBytes = 8 << 20
+const (
+	mostBytes = 8 << 20 // that one side sends on a connection
+	fewBytes  = 64 << 10
+)
 
 // exchange is what happens on one connection: each side sends its number of bytes, from its place in the noise, in
 // pieces and with pauses, while it reads what the other sends.
@@ -46,12 +48,17 @@ func newExchange(rng *rand.Rand) exchange {
 	}
 }
 
-// randomSize is 0 in one of ten cases, and otherwise of any order of magnitude up to mostBytes.
+// randomSize is 0 in one of ten cases, and otherwise of any order of magnitude: in one of ten cases up to mostBytes, in
+// the others up to fewBytes.
 func randomSize(rng *rand.Rand) uint32 {
-	if rng.IntN(10) == 0 {
+	most := float64(fewBytes)
+	switch rng.IntN(10) {
+	case 0:
 		return 0
+	case 1:
+		most = mostBytes
 	}
-	return uint32(math.Exp(rng.Float64() * math.Log(mostBytes)))
+	return uint32(math.Exp(rng.Float64() * math.Log(most)))
 }
 
 // TestIntegrity checks every byte of many connections, in each mode of moving data.
@@ -60,6 +67,10 @@ func TestIntegrity(t *testing.T) {
 		*seed = rand.Uint64()
 	}
 	t.Logf("seed %d", *seed)
+	total := *connections
+	if testing.Short() {
+		total /= 10
+	}
 	modes := []struct {
 		name  string
 		pipes int
@@ -75,7 +86,7 @@ func TestIntegrity(t *testing.T) {
 					}
 				}})
 				rng := rand.New(rand.NewPCG(*seed, uint64(i)))
-				r.exchangeAll(up, rng, *connections/(len(paths)*len(modes)))
+				r.exchangeAll(up, rng, total/(len(paths)*len(modes)))
 			})
 		}
 	}
