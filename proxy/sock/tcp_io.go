@@ -36,11 +36,12 @@ func Discard(fd, n int) syscall.Errno {
 	return 0
 }
 
-// Send writes to a non-blocking socket (send(2)) and raises no SIGPIPE.
-func Send(fd int, buf []byte) (n int, errno syscall.Errno) {
+// Send writes to a non-blocking socket (send(2)) and raises no SIGPIPE. With MSG_MORE, a packet that has room waits for
+// what follows: more data, or a FIN.
+func Send(fd int, buf []byte, flags int) (n int, errno syscall.Errno) {
 	for {
 		r, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))),
-			uintptr(len(buf)), unix.MSG_NOSIGNAL, 0, 0)
+			uintptr(len(buf)), uintptr(flags|unix.MSG_NOSIGNAL), 0, 0)
 		if errno == 0 {
 			return int(r), 0
 		}

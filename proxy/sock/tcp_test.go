@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"anyport/bench/netlab"
 )
 
 // hasIPv6 reports whether the loopback interface has ::1.
@@ -103,6 +105,7 @@ func connected(t *testing.T, listener int, at Addr) (client, server int) {
 	if errno != 0 && errno != unix.EINPROGRESS {
 		t.Fatal(errno)
 	}
+	AckNow(client)
 	poll(t, listener, unix.POLLIN)
 	server, from, errno := Accept(listener)
 	if errno != 0 {
@@ -153,7 +156,7 @@ func TestRecvSendDiscard(t *testing.T) {
 	if n, errno := Recv(server, buf, 0); n != 0 || errno != unix.EAGAIN {
 		t.Errorf("read %d, %v from an empty socket", n, errno)
 	}
-	if n, errno := Send(client, []byte("hello, world")); n != 12 || errno != 0 {
+	if n, errno := Send(client, []byte("hello, world"), 0); n != 12 || errno != 0 {
 		t.Fatalf("sent %d, %v", n, errno)
 	}
 	poll(t, server, unix.POLLIN)
@@ -186,7 +189,7 @@ func TestSplice(t *testing.T) {
 	if n, errno := Splice(server, pipe.W, 100); n != 0 || errno != unix.EAGAIN {
 		t.Errorf("spliced %d, %v from an empty socket", n, errno)
 	}
-	Send(client, []byte("hello"))
+	Send(client, []byte("hello"), 0)
 	poll(t, server, unix.POLLIN)
 	if n, errno := Splice(server, pipe.W, 100); n != 5 || errno != 0 {
 		t.Fatalf("spliced %d, %v from a socket", n, errno)
@@ -232,7 +235,7 @@ func TestUnsent(t *testing.T) {
 	}
 	sent := 0
 	for {
-		n, errno := Send(client, make([]byte, 1<<20))
+		n, errno := Send(client, make([]byte, 1<<20), 0)
 		if errno != 0 {
 			break
 		}
@@ -241,6 +244,37 @@ func TestUnsent(t *testing.T) {
 	if n := Unsent(client); n <= 0 || n > sent {
 		t.Errorf("%d of %d bytes unsent to a peer that does not read", n, sent)
 	}
+}
+
+// The first data goes out with the last packet of the handshake, unless AckNow has been called before.
+func TestAckNow(t *testing.T) {
+	l, err := ListenTCP(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	at, _ := LocalAddress(l.FD())
+	packets := func(ackNow bool) uint32 {
+		fd, errno := Connect(at)
+		if errno != 0 && errno != unix.EINPROGRESS {
+			t.Fatal(errno)
+		}
+		defer Close(fd)
+		poll(t, fd, unix.POLLOUT)
+		if ackNow {
+			AckNow(fd)
+		}
+		Send(fd, []byte("hello"), 0)
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Segs_out
+	}
+	if n := packets(true); n != 3 {
+		t.Errorf("SYN, ACK and data in %d packets", n)
+	}
+	netlab.Eventually(t, "SYN and data are two packets", func() bool { return packets(false) == 2 }) // within 200 ms
 }
 
 func TestConnectRefused(t *testing.T) {

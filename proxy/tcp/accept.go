@@ -115,11 +115,14 @@ func (w *worker) relief() *worker {
 
 // give hands a connection to w, on another worker's thread.
 func (w *worker) give(fd int, client sock.Addr) bool {
-	if !w.inbox.put(handover{fd: int32(fd), client: client}) {
+	taken, first := w.inbox.put(handover{fd: int32(fd), client: client})
+	if !taken {
 		return false
 	}
 	w.load.Add(1)
-	w.wakeup.Signal()
+	if first {
+		w.wakeup.Signal()
+	}
 	return true
 }
 

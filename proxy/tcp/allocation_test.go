@@ -106,7 +106,7 @@ func rawAccept(t *testing.T, listener int) int {
 
 func rawSend(t *testing.T, fd int, data []byte) {
 	for len(data) > 0 {
-		n, errno := sock.Send(fd, data)
+		n, errno := sock.Send(fd, data, 0)
 		again(t, errno)
 		data = data[n:]
 	}

@@ -27,11 +27,11 @@ func TestWorkersShareConnections(t *testing.T) {
 func TestInbox(t *testing.T) {
 	b := newInbox()
 	for i := range inboxSize {
-		if !b.put(handover{fd: int32(i)}) {
+		if taken, first := b.put(handover{fd: int32(i)}); !taken || first != (i == 0) {
 			t.Fatalf("full after %d", i)
 		}
 	}
-	if b.put(handover{}) {
+	if taken, _ := b.put(handover{}); taken {
 		t.Error("a full inbox takes more")
 	}
 	for i, h := range b.take() {
@@ -41,7 +41,7 @@ func TestInbox(t *testing.T) {
 	}
 	b.put(handover{fd: 7})
 	b.close()
-	if b.put(handover{}) {
+	if taken, _ := b.put(handover{}); taken {
 		t.Error("a closed inbox takes more")
 	}
 	if got := b.take(); len(got) != 1 || got[0].fd != 7 {

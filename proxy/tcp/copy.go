@@ -22,7 +22,11 @@ func (w *worker) copy(c *conn, s side) {
 		w.nothingRead(c, s, errno)
 		return
 	}
-	sent, errno := sock.Send(int(to.fd), w.buf[:n])
+	more := 0
+	if mode == 0 && from.endsWith(n) {
+		more = unix.MSG_MORE // a FIN, in the same packet
+	}
+	sent, errno := sock.Send(int(to.fd), w.buf[:n], more)
 	if errno != 0 && errno != unix.EAGAIN {
 		w.lost(c, s.other(), errno)
 		return
@@ -81,12 +85,15 @@ func (l *leg) hasRead(n int) {
 	l.full = 0
 	switch {
 	case l.is(wary):
-	case l.is(finSeen):
+	case l.endsWith(n):
 		l.flags |= exhausted
 	default:
 		l.flags &^= readable
 	}
 }
+
+// endsWith reports whether a read of n bytes was surely the last one.
+func (l *leg) endsWith(n int) bool { return n < bufferBytes && l.flags&(finSeen|wary) == finSeen }
 
 // hold puts data that the side opposite s would not take into a pipe.
 func (w *worker) hold(c *conn, s side, data []byte) {

@@ -142,5 +142,8 @@ func (w *worker) connected(c *conn, events uint32) {
 		w.lost(c, upstream, errno)
 	}
 	w.relay(c)
-	w.attend(c)
+	if c.state == relaying {
+		sock.AckNow(int(c.legs[upstream].fd))
+		w.attend(c)
+	}
 }

@@ -21,7 +21,7 @@
 //
 // # How it ends
 //
-// A FIN is passed on once everything before it has been delivered, and the other direction goes on. A RST is passed on
+// A FIN is passed on once everything before it has been delivered, in the same packet if it can be, and the other direction goes on. A RST is passed on
 // as a RST, behind whatever the peer sent before it: the other side gets the data that had arrived, as it would have
 // without a proxy between. After a FIN from both sides a RST changes nothing. Timeouts, refusals and the end of a drain
 // are a RST to both, because a FIN would say that the stream is complete. Every connection ends with one

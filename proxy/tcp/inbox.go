@@ -26,15 +26,15 @@ func newInbox() inbox {
 	return inbox{filled: make([]handover, 0, inboxSize), spare: make([]handover, 0, inboxSize)}
 }
 
-// put leaves h, unless the inbox is full or closed.
-func (b *inbox) put(h handover) bool {
+// put leaves h, unless the inbox is full or closed. If h is the first one, its worker has to be woken.
+func (b *inbox) put(h handover) (taken, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || len(b.filled) == inboxSize {
-		return false
+		return false, false
 	}
 	b.filled = append(b.filled, h)
-	return true
+	return true, len(b.filled) == 1
 }
 
 // take returns what has been left. The slice is valid until the next call.

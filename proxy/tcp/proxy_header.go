@@ -17,7 +17,7 @@ import (
 func (w *worker) sendHeader(c *conn) bool {
 	header := appendHeader(w.buf[:0], w.routes.at(c.route).route.ProxyProtocol, c.client, c.dst)
 	for int(c.headerSent) < len(header) {
-		n, errno := sock.Send(int(c.legs[upstream].fd), header[c.headerSent:])
+		n, errno := sock.Send(int(c.legs[upstream].fd), header[c.headerSent:], 0)
 		switch {
 		case errno == unix.EAGAIN:
 			c.legs[client].flags |= blocked

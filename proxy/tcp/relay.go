@@ -33,12 +33,8 @@ func guard(c *conn, rt *route.Route) {
 	}
 }
 
-// attend puts the client's socket into the epoll set, if the connection still goes on. What happened to the socket
-// until now is reported then.
+// attend puts the client's socket into the epoll set. What happened to the socket until now is reported then.
 func (w *worker) attend(c *conn) {
-	if c.state != relaying {
-		return
-	}
 	errno := w.epoll.Add(int(c.legs[client].fd), sock.NewEvent(interest, c.key(client)))
 	if errno != 0 {
 		w.end(c, stats.NoDescriptor)

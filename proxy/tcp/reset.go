@@ -30,6 +30,9 @@ func (w *worker) lost(c *conn, s side, errno syscall.Errno) {
 		c.failed = failureOf(s)
 		c.learn(errno)
 		c.legs[s].flags |= readable | wary
+		if s == client {
+			sock.AckNow(int(c.legs[upstream].fd)) // or it might never know of the connection
+		}
 		w.cancel(c, s.other())
 		w.followReset(c)
 		w.again = append(w.again, c.key(s))

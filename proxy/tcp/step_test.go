@@ -46,6 +46,7 @@ func (s *stepped) connect(of side, up *server) *peer {
 	if errno != 0 && errno != unix.EINPROGRESS {
 		s.t.Fatal(errno)
 	}
+	sock.AckNow(fd)
 	s.c.legs[of].fd = int32(fd)
 	return up.accept()
 }
@@ -85,6 +86,35 @@ func TestFinWaitsForHeldData(t *testing.T) {
 	})
 	s.client.expect(n)
 	s.client.expectFIN()
+}
+
+// A FIN that is known when the last data is passed on goes into the same packet.
+func TestFinInTheLastPacket(t *testing.T) {
+	s := newStepped(t, route.Route{})
+	s.event(upstream, unix.EPOLLOUT)
+	before := s.client.packets()
+	s.upstream.send(some)
+	s.upstream.fin()
+	s.upstream.awaitAcked()
+	s.event(upstream, unix.EPOLLIN|unix.EPOLLRDHUP)
+	s.client.expect(some)
+	s.client.expectFIN()
+	if n := s.client.packets() - before; n != 1 {
+		t.Errorf("data and FIN came in %d packets", n)
+	}
+}
+
+// packets returns how many have arrived at the peer's socket.
+func (p *peer) packets() (n uint32) {
+	p.fd(func(fd int) {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			p.t.Error(err)
+			return
+		}
+		n = info.Segs_in
+	})
+	return n
 }
 
 // A FIN behind data that fills the buffer exactly is seen, too.
@@ -263,7 +293,7 @@ func TestProxyHeaderInParts(t *testing.T) {
 func stuff(t *testing.T, fd int) (total int) {
 	t.Helper()
 	for range 1 << 20 {
-		n, errno := sock.Send(fd, noise[:1<<20])
+		n, errno := sock.Send(fd, noise[:1<<20], 0)
 		if errno == unix.EAGAIN && sock.Unsent(fd) > 0 {
 			return total
 		}
