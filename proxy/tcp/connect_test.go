@@ -150,7 +150,7 @@ func TestConnectFailureReasons(t *testing.T) {
 		unix.ENFILE:        stats.NoDescriptor,
 		unix.ENOBUFS:       stats.NoDescriptor,
 		unix.ENOMEM:        stats.NoDescriptor,
-		unix.EADDRNOTAVAIL: stats.ConnectError,
+		unix.EADDRNOTAVAIL: stats.NoSource,
 		unix.EACCES:        stats.ConnectError,
 	} {
 		var c conn
