@@ -47,7 +47,7 @@ func (w *worker) countIn(id flowID, shard *stats.Shard, n, payload int) {
 	w.flows.count(id, bytesIn, uint64(payload))
 	shard.PacketsIn.Add(uint64(n))
 	shard.BytesIn.Add(uint64(payload))
-	w.passed(id, offload.Usage{PacketsIn: 1, BytesIn: uint64(payload)})
+	w.passed(id, offload.Usage{PacketsIn: uint64(n), BytesIn: uint64(payload)})
 }
 
 // countOut counts n datagrams to the client, of so many bytes together.
@@ -56,5 +56,5 @@ func (w *worker) countOut(id flowID, shard *stats.Shard, n, payload int) {
 	w.flows.count(id, bytesOut, uint64(payload))
 	shard.PacketsOut.Add(uint64(n))
 	shard.BytesOut.Add(uint64(payload))
-	w.passed(id, offload.Usage{PacketsOut: 1, BytesOut: uint64(payload)})
+	w.passed(id, offload.Usage{PacketsOut: uint64(n), BytesOut: uint64(payload)})
 }
