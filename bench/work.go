@@ -78,7 +78,7 @@ func Run(ctx context.Context, works []Work, plan Plan, progress *Progress) ([]Wo
 			break
 		}
 		for i := range works {
-			progress.Round(round, warmUp+plan.Rounds, time.Since(start), plan, works[i].Name)
+			progress.Round(round, time.Since(start), plan, works[i].Name)
 			for _, j := range rng.Perm(len(works[i].Subjects)) {
 				if err := ctx.Err(); err != nil {
 					return nil, context.Cause(ctx)

@@ -125,7 +125,7 @@ func misuse(what string) int {
 // measure runs the suites and shows each when it is done. One that fails does not keep the others from running, a done
 // ctx does.
 func measure(ctx context.Context, suites []bench.Suite, o options) error {
-	progress := bench.NewProgress(os.Stderr, isTerminal(os.Stderr))
+	progress := bench.NewProgress(os.Stderr, terminalWidth(os.Stderr))
 	var done []*bench.Result
 	var failed []error
 	for i := range suites {
@@ -178,8 +178,11 @@ func written(path string, err error) error {
 	return err
 }
 
-// isTerminal reports whether f is a terminal: only those have a terminal's attributes (tcgetattr(3)).
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
+// terminalWidth returns how many columns f has, or 0 if it is no terminal (TIOCGWINSZ, tty_ioctl(4)).
+func terminalWidth(f *os.File) int {
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
 }
