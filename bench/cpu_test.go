@@ -23,7 +23,8 @@ func TestCPUMeter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if least := float64(burnt) / units * 0.9; c.Process < least || c.Machine < least-float64(2*clockTick)/units {
+	// The machine's clock does not count what a hypervisor gives to others, a process's does.
+	if least := float64(burnt) / units * 0.9; c.Process < least || c.Machine < least/3 {
 		t.Errorf("%+v, want at least %.0f ns a unit", c, least)
 	}
 	if c.Generator <= 0 {

@@ -138,6 +138,20 @@ func readAll(from int, message []byte) error {
 	return nil
 }
 
+// readWaiting is readAll on a socket that does not block. The datagram is there already unless another load has the
+// kernel hand packets to a thread of its own (ksoftirqd).
+func readWaiting(from int, message []byte) error {
+	err := readAll(from, message)
+	if errors.Is(err, unix.EAGAIN) {
+		const patience = 1000 // ms
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(from), Events: unix.POLLIN}}, patience); err != nil {
+			return fmt.Errorf("wait for a datagram: %w", err)
+		}
+		return readAll(from, message)
+	}
+	return err
+}
+
 // measureDatagrams sends datagrams of 64 bytes to random destinations, a new flow each, and reads every one.
 func (b *steerBed) measureDatagrams(rng *rand.Rand) (sample Sample, err error) {
 	var client int
@@ -160,7 +174,7 @@ func (b *steerBed) measureDatagrams(rng *rand.Rand) (sample Sample, err error) {
 		if err := unix.Sendto(client, message, 0, sockaddr(to)); err != nil {
 			return fmt.Errorf("send to %s: %w", to, err)
 		}
-		return readAll(socketOf(b.receivers, i), message)
+		return readWaiting(socketOf(b.receivers, i), message)
 	})
 	return sample, errors.Join(err, unix.Close(client))
 }
