@@ -48,6 +48,10 @@ type Config struct {
 	Routes          []Route        // Routes[i] is rule i of RuleSet
 	DNS             []DNS          // DNS[i] is rule len(Routes)+i of RuleSet
 	Warnings        []Fault        // what Load found that is legal but surely not meant
+
+	MaxFlowsPerSource int  // UDP flows at once of one source; 0: no limit
+	KeepFlows         bool // at a limit of flows, the new one is refused, rather than an old one evicted
+	UDPReceiveBuffer  int  // of each UDP socket, in bytes
 }
 
 // UDPSource is an address and port range that the proxy sends to upstreams from.
@@ -96,6 +100,7 @@ type Route struct {
 	Keepalive      time.Duration  // TCP; 0: none
 	MaxConnections int            // TCP connections at once; 0: no limit but the total
 	ConnectionRate rule.Rate      // of new TCP connections from each source; without the length of networks
+	MaxFlows       int            // UDP flows at once; 0: no limit but the total
 }
 
 // Transmit is how trains of UDP datagrams leave: those that a sender, or the device, has joined.

@@ -48,16 +48,17 @@ port = 54
 	second := server
 	second.Line, second.Name, second.Port, second.Service = 6, "dns-2", 54, ServiceDNS+1
 	want := &Config{
-		File:            "x.toml",
-		Text:            []byte(text),
-		Prefixes:        prefixes("198.18.0.0/20"),
-		Metrics:         netip.MustParseAddrPort("127.0.0.1:9464"),
-		MaxConnections:  100000,
-		MaxFlows:        100000,
-		SourceBits4:     32,
-		SourceBits6:     64,
-		DrainTimeout:    30 * time.Second,
-		ResolveInterval: 30 * time.Second,
+		File:             "x.toml",
+		Text:             []byte(text),
+		Prefixes:         prefixes("198.18.0.0/20"),
+		Metrics:          netip.MustParseAddrPort("127.0.0.1:9464"),
+		MaxConnections:   100000,
+		MaxFlows:         100000,
+		UDPReceiveBuffer: 4 << 20,
+		SourceBits4:      32,
+		SourceBits6:      64,
+		DrainTimeout:     30 * time.Second,
+		ResolveInterval:  30 * time.Second,
 		Routes: []Route{{
 			Line:           2,
 			Name:           "route-1",
@@ -99,6 +100,9 @@ tcp_sources = ["203.0.113.1", "2001:db8:1::1"]
 max_connections = 1_000
 max_connections_per_source = 50
 max_flows = 2000
+max_flows_per_source = 20
+at_max_flows = "refuse"
+udp_receive_buffer = 131072
 source_prefix_ipv4 = 24
 source_prefix_ipv6 = 56
 access_log = "log/access.json"
@@ -167,17 +171,20 @@ query_log = "1/1000"
 			{netip.MustParseAddr("203.0.113.1"), rule.PortRange{First: 10000, Last: 20000}},
 			{netip.MustParseAddr("2001:db8:1::1"), rule.PortRange{First: 20000, Last: 30000}},
 		},
-		TCPSources:      []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8:1::1")},
-		MaxConnections:  1000,
-		MaxPerSource:    50,
-		MaxFlows:        2000,
-		SourceBits4:     24,
-		SourceBits6:     56,
-		AccessLog:       "/etc/any*port/log/access.json",
-		LogProgress:     30 * time.Minute,
-		ResolveInterval: 5 * time.Minute,
+		TCPSources:        []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8:1::1")},
+		MaxConnections:    1000,
+		MaxPerSource:      50,
+		MaxFlows:          2000,
+		MaxFlowsPerSource: 20,
+		KeepFlows:         true,
+		UDPReceiveBuffer:  128 << 10,
+		SourceBits4:       24,
+		SourceBits6:       56,
+		AccessLog:         "/etc/any*port/log/access.json",
+		LogProgress:       30 * time.Minute,
+		ResolveInterval:   5 * time.Minute,
 		Routes: []Route{{
-			Line:     21,
+			Line:     lineOf(text, "[[route]]"),
 			Name:     "ssh",
 			Protocol: rule.TCP,
 			Prefixes: prefixes("198.18.1.0/24", "2001:db8:0:1::/64"),

@@ -31,6 +31,7 @@ var routeKeys = []key[Route]{
 	{"tcp_user_timeout", single(func(r *Route) *time.Duration { return &r.UserTimeout }, parseUserTimeout)},
 	{"tcp_keepalive", single(func(r *Route) *time.Duration { return &r.Keepalive }, parseKeepalive)},
 	{"max_connections", integer(func(r *Route) *int { return &r.MaxConnections }, 0, maxConnections)},
+	{"max_flows", integer(func(r *Route) *int { return &r.MaxFlows }, 0, maxFlows)},
 	{"connection_rate_per_source", single(func(r *Route) *time.Duration { return &r.ConnectionRate.Interval }, parseRate)},
 	{"connection_burst_per_source", integer(func(r *Route) *int { return &r.ConnectionRate.Burst }, 0, rule.MaxRateBurst)},
 	{"offload", single(func(r *Route) *bool { return &r.Offload }, parseOffload)},

@@ -10,6 +10,9 @@ import (
 var tcpKeys = []string{"accept_proxy_from", "proxy_header_timeout", "connect_timeout", "half_close_timeout",
 	"tcp_user_timeout", "tcp_keepalive", "max_connections", "connection_rate_per_source"}
 
+// udpKeys are those that say nothing about TCP.
+var udpKeys = []string{"max_flows"}
+
 // checkAction holds a route's action against the keys that only proxying uses.
 func (d *decoder) checkAction(r Route, got reading) {
 	switch {
@@ -22,9 +25,20 @@ func (d *decoder) checkAction(r Route, got reading) {
 		d.warnUnused(got, "a route that does not proxy", "balance", "max_fails", "fail_timeout", "health_check",
 			"slow_start", "close_on_removal", "proxy_protocol", "idle_timeout")
 		d.warnUnused(got, "a route that does not proxy", tcpKeys...)
+		d.warnUnused(got, "a route that does not proxy", udpKeys...)
 	case r.Protocol == rule.UDP:
 		d.warnUnused(got, "a UDP route", tcpKeys...)
-	case !got.given("accept_proxy_from"):
+	default:
+		d.checkTCPKeys(r, got)
+	}
+}
+
+// checkTCPKeys holds the keys of a route for TCP, or for both, against each other.
+func (d *decoder) checkTCPKeys(r Route, got reading) {
+	if r.Protocol == rule.TCP {
+		d.warnUnused(got, "a TCP route", udpKeys...)
+	}
+	if !got.given("accept_proxy_from") {
 		d.warnUnused(got, "a route without accept_proxy_from", "proxy_header_timeout")
 	}
 }

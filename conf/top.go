@@ -12,6 +12,15 @@ const (
 	maxFlows       = 10_000_000 // each flow holds a NAT port: the UDP sources end most hosts long before
 )
 
+// Bounds of a socket's receive buffer: less does not hold one datagram of 64 KiB, more is past what setsockopt(2) can
+// double in an int.
+const (
+	minUDPBuffer = 128 << 10
+	maxUDPBuffer = 1<<30 - 1
+)
+
+var parseAtMaxFlows = oneOf(word[bool]{"evict", false}, word[bool]{"refuse", true})
+
 var topKeys = []key[Config]{
 	{"prefixes", list(func(c *Config) *[]netip.Prefix { return &c.Prefixes }, parseServed)},
 	{"open_prefixes", list(func(c *Config) *[]netip.Prefix { return &c.OpenPrefixes }, parseServed)},
@@ -24,6 +33,9 @@ var topKeys = []key[Config]{
 	{"max_connections", integer(func(c *Config) *int { return &c.MaxConnections }, 1, maxConnections)},
 	{"max_connections_per_source", integer(func(c *Config) *int { return &c.MaxPerSource }, 0, maxConnections)},
 	{"max_flows", integer(func(c *Config) *int { return &c.MaxFlows }, 1, maxFlows)},
+	{"max_flows_per_source", integer(func(c *Config) *int { return &c.MaxFlowsPerSource }, 0, maxFlows)},
+	{"at_max_flows", single(func(c *Config) *bool { return &c.KeepFlows }, parseAtMaxFlows)},
+	{"udp_receive_buffer", integer(func(c *Config) *int { return &c.UDPReceiveBuffer }, minUDPBuffer, maxUDPBuffer)},
 	{"source_prefix_ipv4", integer(func(c *Config) *int { return &c.SourceBits4 }, 0, 32)},
 	{"source_prefix_ipv6", integer(func(c *Config) *int { return &c.SourceBits6 }, 0, 128)},
 	{"access_log", single(func(c *Config) *string { return &c.AccessLog }, parseLog)},

@@ -92,6 +92,7 @@ func (s *Server) newRoute(r *conf.Route, sources route.Sources, known []upstream
 		UserTimeout:    r.UserTimeout,
 		Keepalive:      r.Keepalive,
 		MaxConnections: r.MaxConnections,
+		MaxFlows:       r.MaxFlows,
 		Stats:          s.registry.Route(r.Name),
 	}
 }

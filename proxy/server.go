@@ -121,6 +121,11 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 	if s.replies, err = sock.ListenUDP(Home); err != nil {
 		return err
 	}
+	for _, udp := range []*sock.Socket{s.clients, s.replies} {
+		if err := udp.SetReceiveBuffer(cfg.UDPReceiveBuffer); err != nil {
+			return err
+		}
+	}
 	s.tcp, err = tcp.New(tcp.Options{Listener: s.listener, Workers: workers, Routes: &s.live, Stats: s.registry,
 		AccessLog: s.accessLog, LogProgress: cfg.LogProgress, MaxConnections: cfg.MaxConnections,
 		Sources: limit.NewSources(cfg.MaxPerSource, cfg.SourceBits4, cfg.SourceBits6), Logger: s.logger})
@@ -131,7 +136,8 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 		return err
 	}
 	s.udp, err = udp.New(udp.Options{Clients: s.clients, Replies: s.replies, Transmit: s.transmit, Routes: &s.live, Stats: s.registry,
-		AccessLog: s.accessLog, MaxFlows: cfg.MaxFlows, Logger: s.logger})
+		AccessLog: s.accessLog, MaxFlows: cfg.MaxFlows, KeepFlows: cfg.KeepFlows,
+		Sources: limit.NewSources(cfg.MaxFlowsPerSource, cfg.SourceBits4, cfg.SourceBits6), Logger: s.logger})
 	return err
 }
 

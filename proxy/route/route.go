@@ -33,6 +33,7 @@ type Route struct {
 	Keepalive      time.Duration // TCP: see sock.SetKeepalive; 0: none
 	MaxConnections int           // TCP, at once; 0: no limit
 	OffloadAfter   int           // UDP: the kernel is to forward flows after so many datagrams; 0: never
+	MaxFlows       int           // UDP, at once; 0: no limit
 	Stats          *stats.Route
 }
 

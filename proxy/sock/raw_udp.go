@@ -55,7 +55,7 @@ func openRaw4() (int, error) {
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1),
 		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT),
-		growBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF),
+		growBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, udpBuffer),
 		DropAll(fd), unix.Bind(fd, &unix.SockaddrInet4{Addr: nowhere4}))
 	return closeOnError(fd, err)
 }
@@ -67,7 +67,7 @@ func openRaw6() (int, error) {
 	}
 	err = errors.Join(
 		unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1),
-		growBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF),
+		growBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, udpBuffer),
 		DropAll(fd), unix.Bind(fd, &unix.SockaddrInet6{Addr: nowhere6}))
 	return closeOnError(fd, err)
 }

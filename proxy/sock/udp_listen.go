@@ -55,18 +55,27 @@ func bindUDP(fd, family int, addr Addr) error {
 		}
 		to = &unix.SockaddrInet6{Port: int(addr.Port), Addr: addr.IP}
 	}
-	if err := growBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF); err != nil {
+	if err := growBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, udpBuffer); err != nil {
 		return err
 	}
 	return unix.Bind(fd, to)
 }
 
-// growBuffer asks for udpBuffer bytes, past the system's limit if it may (socket(7)).
-func growBuffer(fd, force, option int) error {
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, udpBuffer) == nil {
+// SetReceiveBuffer asks for another receive buffer than ListenUDP does, in bytes of memory, of which datagrams take more
+// than their content. Without CAP_NET_ADMIN net.core.rmem_max limits it.
+func (s *Socket) SetReceiveBuffer(bytes int) error {
+	if err := growBuffer(s.fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, bytes); err != nil {
+		return fmt.Errorf("set receive buffer: %w", err)
+	}
+	return nil
+}
+
+// growBuffer asks for a buffer, past the system's limit if it may (socket(7)).
+func growBuffer(fd, force, option, bytes int) error {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, bytes) == nil {
 		return nil
 	}
-	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, udpBuffer)
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, bytes)
 }
 
 // Of SO_MEMINFO (include/uapi/linux/sock_diag.h, Linux 4.12): an array of numbers, one of them the drops.

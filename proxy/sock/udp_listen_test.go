@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"anyport/bench/netlab"
 )
 
 var home = netip.MustParseAddrPort("[::ffff:127.0.0.1]:0")
@@ -27,6 +29,24 @@ func TestListenUDPHome(t *testing.T) {
 	if taken, err := ListenUDP(netip.AddrPortFrom(home.Addr(), uint16(sa.(*unix.SockaddrInet6).Port))); err == nil {
 		taken.Close()
 		t.Error("the home port was given away twice")
+	}
+}
+
+// TestSetReceiveBuffer asks for more than the system lets others have. The kernel reports twice the number (socket(7)).
+func TestSetReceiveBuffer(t *testing.T) {
+	netlab.RequireRoot(t)
+	s, err := ListenUDP(netip.MustParseAddrPort("[::ffff:127.0.0.1]:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, bytes := range []int{128 << 10, 64 << 20} {
+		if err := s.SetReceiveBuffer(bytes); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := unix.GetsockoptInt(s.FD(), unix.SOL_SOCKET, unix.SO_RCVBUF); got != 2*bytes || err != nil {
+			t.Errorf("a buffer of %d, want %d: %v", got, 2*bytes, err)
+		}
 	}
 }
 

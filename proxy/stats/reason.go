@@ -22,8 +22,8 @@ const (
 	ProxyHeaderTimeout               // TCP: a listed sender's PROXY header is not there after proxy_header_timeout
 	Loop                             // the upstream's address leads back into our own prefixes
 	Limit                            // max_connections or max_flows is reached
-	RouteLimit                       // TCP: the route's max_connections is reached
-	SourceLimit                      // TCP: max_connections_per_source is reached
+	RouteLimit                       // the route's max_connections or max_flows is reached
+	SourceLimit                      // max_connections_per_source or max_flows_per_source is reached
 	NoDescriptor                     // out of file descriptors or socket memory
 	NoSource                         // no source port is free towards any upstream
 	Evicted                          // UDP: the oldest idle flow made room for a new one

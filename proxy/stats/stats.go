@@ -32,6 +32,7 @@ type Route struct {
 	TCP     []Shard    // one a worker
 	UDP     []Shard    // one a worker
 	OpenTCP limit.Gate // connections that are open now, but for those that were refused
+	OpenUDP limit.Gate // flows that are open now
 }
 
 // Drops is one worker's count of datagrams that were not forwarded, and of ICMP errors about those that were.

@@ -41,11 +41,16 @@ func (w *worker) adopt(slot uint32, f *offload.Flow, r *route.Route) bool {
 	key := flowKey{f.Client, f.Original}
 	id := w.flows.place(&f.NAT)
 	owner := slices.IndexFunc(w.flows.blocks, func(b *natBlock) bool { return b.owns(id) })
-	if owner < 0 || w.flows.flows[id].state != unused || w.flows.open == w.flows.max || w.flows.find(&key) != noFlow {
+	if owner < 0 || w.flows.flows[id].state != unused || w.flows.find(&key) != noFlow {
+		return false
+	}
+	client := key.client.AddrPort().Addr()
+	if _, ok := w.admit(r, client); !ok {
 		return false
 	}
 	e := r.Upstreams.Claim(f.Upstream.AddrPort(), f.Original.Port)
 	if e == nil {
+		w.dismiss(r, client)
 		return false
 	}
 	w.insertFlow(id, w.flows.blocks[owner], r, e, flow{key: key, introduced: true, start: w.sinceStart - f.Age, seen: w.now})

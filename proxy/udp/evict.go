@@ -19,14 +19,23 @@ var (
 	evictEstablishedTicks = ticksIn(evictEstablished)
 )
 
+// scope is which flows may make room; the zero value is all.
+type scope struct {
+	block *natBlock    // those of this one; nil: of any
+	route *stats.Route // those of this one, which has a limit of its own; nil: of any
+}
+
+func (s scope) contains(c *idleClass) bool {
+	return (s.block == nil || s.block == c.block) && (s.route == nil || s.route == c.route)
+}
+
 // evictable returns the flow that should make room: the one that has been idle longest among those not established, or
-// else among the established, if that was long enough. It returns noFlow if there is none. With a block it looks at the
-// flows of that block only.
-func (t *flowTable) evictable(block *natBlock, now tick) flowID {
+// else among the established, if that was long enough. It returns noFlow if there is none.
+func (t *flowTable) evictable(of scope, now tick) flowID {
 	oldestFresh, freshAge := noFlow, evictFreshTicks
 	oldest, age := noFlow, evictEstablishedTicks
 	for _, c := range t.classes {
-		if block == nil || c.block == block {
+		if of.contains(c) {
 			oldestFresh, freshAge = t.older(c.fresh.head, oldestFresh, freshAge, now)
 			oldest, age = t.older(c.established.head, oldest, age, now)
 		}
@@ -45,11 +54,13 @@ func (t *flowTable) older(id, oldest flowID, age, now tick) (flowID, tick) {
 	return oldest, age
 }
 
-// evict ends a flow, of a block or of all (nil), so that there is room for another. It reports whether one could be
-// ended.
-func (w *worker) evict(block *natBlock) bool {
+// evict ends a flow, so that there is room for another. It reports whether one could be ended.
+func (w *worker) evict(of scope) bool {
+	if w.keepFlows {
+		return false
+	}
 	for range evictTries {
-		id := w.flows.evictable(block, w.now)
+		id := w.flows.evictable(of, w.now)
 		if id == noFlow {
 			return false
 		}

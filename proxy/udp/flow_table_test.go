@@ -55,18 +55,20 @@ var (
 
 // openAt is what openFlow does once the route and the endpoint are known.
 func (w *worker) openAt(key flowKey, r *route.Route) flowID {
-	if !w.makeRoom() {
-		return w.refuse(r.Stats, stats.Limit)
+	client := key.client.AddrPort().Addr()
+	if why, ok := w.admit(r, client); !ok {
+		return w.refuse(r.Stats, why)
 	}
 	id, block := w.takePort(&upstream.Endpoint{Addr: natAddr.AddrPort().Addr(), Source: natAddr.AddrPort().Addr()})
 	if id == noFlow {
+		w.dismiss(r, client)
 		return w.refuse(r.Stats, stats.NoSource)
 	}
 	var choice upstream.Choice
 	member := anyGroup.Next(&choice).Member()
 	target := w.flows.targets.get(targetKey{r, member, upstreamAddr, block}, func(t *target) {
 		t.shard = &r.Stats.UDP[0]
-		t.class = w.flows.class(r.UDPIdle, block)
+		t.class = w.flows.class(r, block)
 	})
 	w.flows.insert(id, flow{key: key, target: target, seen: w.now, start: w.sinceStart})
 	r.Stats.UDP[0].Opened.Add(1)

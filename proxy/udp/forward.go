@@ -126,13 +126,17 @@ func (w *worker) toClient(i int) {
 // trainToClient sends datagrams of a flow's upstream.
 func (w *worker) trainToClient(id flowID, train sock.Train) {
 	f := &w.flows.flows[id]
+	t := &w.flows.targets.list[f.target]
 	n := train.Count()
 	if train.Longest() > sock.MaxPayload(f.key.client) {
 		w.dropAll(stats.DropTooBig, n)
 		return
 	}
+	if f.state == fresh {
+		t.key.member.Connected()
+	}
 	w.flows.fromUpstream(id, w.now)
-	w.countOut(id, w.flows.targets.list[f.target].shard, n, len(train.Bytes))
+	w.countOut(id, t.shard, n, len(train.Bytes))
 	w.send(&f.key.dst, &f.key.client, nil, train)
 }
 

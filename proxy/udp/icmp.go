@@ -3,6 +3,8 @@ package udp
 import (
 	"bytes"
 
+	"golang.org/x/sys/unix"
+
 	"anyport/conf"
 	"anyport/proxy/sock"
 	"anyport/proxy/stats"
@@ -58,14 +60,17 @@ func (w *worker) upstreamError(e *sock.ICMPError) {
 		return
 	}
 	w.relayError(id, e)
+	member := w.flows.targets.list[w.flows.flows[id].target].key.member
 	switch e.Kind {
 	case sock.ICMPTooBig:
 		w.countICMP(stats.ICMPTooBig)
 	case sock.ICMPPortUnreachable:
 		w.countICMP(stats.ICMPRefused)
+		member.Failed(unix.ECONNREFUSED)
 		w.endFlow(id, stats.UpstreamRefused)
 	default:
 		w.countICMP(stats.ICMPUnreachable)
+		member.Failed(unix.EHOSTUNREACH)
 		w.endFlow(id, stats.UpstreamUnreachable)
 	}
 }

@@ -1,28 +1,37 @@
 package udp
 
-import "time"
+import (
+	"anyport/proxy/route"
+	"anyport/proxy/stats"
+)
 
-// idleClass is the flows that share an idle timeout and a NAT block, in the order of their last datagrams.
+// idleClass is the flows that share an idle timeout and a NAT block, in the order of their last datagrams. Those of a
+// route with a limit of its own have classes of their own.
 type idleClass struct {
 	timeout     tick // 0: none
 	block       *natBlock
-	fresh       flowList // states fresh and answered
+	route       *stats.Route // nil: any without a limit
+	fresh       flowList     // states fresh and answered
 	established flowList
 }
 
-// class returns the class of flows with that timeout (0: none) and block. Classes are never forgotten: there are no
-// more than idle timeouts in the configurations so far times NAT blocks.
-func (t *flowTable) class(timeout time.Duration, block *natBlock) *idleClass {
+// class returns the class of a route's flows from a block. Classes are never forgotten: for each NAT block, there are no
+// more than idle timeouts and limited routes in the configurations so far.
+func (t *flowTable) class(r *route.Route, block *natBlock) *idleClass {
 	var ticks tick
-	if timeout > 0 {
-		ticks = ticksIn(timeout)
+	if r.UDPIdle > 0 {
+		ticks = ticksIn(r.UDPIdle)
+	}
+	var limited *stats.Route
+	if r.MaxFlows > 0 {
+		limited = r.Stats
 	}
 	for _, c := range t.classes {
-		if c.timeout == ticks && c.block == block {
+		if c.timeout == ticks && c.block == block && c.route == limited {
 			return c
 		}
 	}
-	c := &idleClass{timeout: ticks, block: block, fresh: newFlowList(), established: newFlowList()}
+	c := &idleClass{timeout: ticks, block: block, route: limited, fresh: newFlowList(), established: newFlowList()}
 	t.classes = append(t.classes, c)
 	return c
 }

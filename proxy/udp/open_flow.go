@@ -1,6 +1,8 @@
 package udp
 
 import (
+	"net/netip"
+
 	"anyport/conf/rule"
 	"anyport/proxy/route"
 	"anyport/proxy/stats"
@@ -25,7 +27,7 @@ func (w *worker) openFlow(key *flowKey) flowID {
 	if e == nil {
 		return w.refuse(r.Stats, stats.NoUpstream)
 	}
-	id, block, why := w.place(e)
+	id, block, why := w.place(r, e, client.Addr())
 	if id == noFlow {
 		e.Member().Release()
 		return w.refuse(r.Stats, why)
@@ -34,15 +36,18 @@ func (w *worker) openFlow(key *flowKey) flowID {
 	return id
 }
 
-// place finds a place for a flow to an endpoint, or returns noFlow and why there is none.
-func (w *worker) place(e *upstream.Endpoint) (flowID, *natBlock, stats.Reason) {
+// place finds a place for a flow of a route and a client to an endpoint, or returns noFlow and why there is none.
+func (w *worker) place(r *route.Route, e *upstream.Endpoint, client netip.Addr) (flowID, *natBlock, stats.Reason) {
 	if w.routes.Serves(e.Addr) {
 		return noFlow, nil, stats.Loop
 	}
-	if !w.makeRoom() {
-		return noFlow, nil, stats.Limit
+	if why, ok := w.admit(r, client); !ok {
+		return noFlow, nil, why
 	}
 	id, block := w.takePort(e)
+	if id == noFlow {
+		w.dismiss(r, client)
+	}
 	return id, block, stats.NoSource
 }
 
@@ -62,11 +67,6 @@ func (w *worker) refuse(r *stats.Route, why stats.Reason) flowID {
 	return noFlow
 }
 
-// makeRoom reports whether there may be one flow more, and evicts one if that is what it takes.
-func (w *worker) makeRoom() bool {
-	return w.flows.open < w.flows.max || w.evict(nil)
-}
-
 // takePort takes a NAT port towards an endpoint. Where ports run short, asking for one evicts a flow, whose port will be
 // free when its quarantine is over: soon ports come back as fast as they are asked for.
 func (w *worker) takePort(e *upstream.Endpoint) (flowID, *natBlock) {
@@ -75,17 +75,17 @@ func (w *worker) takePort(e *upstream.Endpoint) (flowID, *natBlock) {
 		return noFlow, nil
 	}
 	if block.short(w.now) {
-		w.evict(block)
+		w.evict(scope{block: block})
 	}
 	return block.take(), block
 }
 
-// insertFlow makes the flow, which takes over the claim on its endpoint.
+// insertFlow makes the flow, which has been admitted. It takes over the claim on its endpoint.
 func (w *worker) insertFlow(id flowID, block *natBlock, r *route.Route, e *upstream.Endpoint, f flow) {
 	f.upstreamPort = e.Dial(f.key.dst.Port).Port()
 	f.target = w.flows.targets.get(targetKey{r, e.Member(), e.Addr.As16(), block}, func(t *target) {
 		t.shard = &r.Stats.UDP[w.number]
-		t.class = w.flows.class(r.UDPIdle, block)
+		t.class = w.flows.class(r, block)
 		t.offloadAfter = offloadAfter(r)
 	})
 	w.flows.insert(id, f)

@@ -29,9 +29,10 @@
 // # How a flow ends
 //
 // A flow ends when no datagram has passed either way for the route's idle timeout, to the quarter of a second. At the
-// limit of flows, or where NAT ports run short, one flow makes room for each new one: the one that has been idle
-// longest, for 1 s at least, among those that have not carried a datagram of the client's after an answer; otherwise
-// the one that has been idle longest, for 10 s at least, among all. If there is neither, the new flow is refused. Every
+// limit of flows in total or of a route, or where NAT ports run short, one flow (at a route's limit: of that route) makes
+// room for each new one: the one that has been idle longest, for 1 s at least, among those that have not carried a
+// datagram of the client's after an answer; otherwise the one that has been idle longest, for 10 s at least, among all.
+// If there is neither, or with [Options].KeepFlows, the new flow is refused. A source at its own limit always is. Every
 // flow that began ends with one [stats.Reason], counted with its route and logged. A flow that was refused is counted
 // with its route, not logged.
 //
@@ -57,6 +58,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"anyport/proxy/limit"
 	"anyport/proxy/offload"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
@@ -72,6 +74,8 @@ type Options struct {
 	Stats     *stats.Registry   // the engine is its worker 0
 	AccessLog *stats.AccessLog  // nil: none
 	MaxFlows  int               // at once; at least 1
+	Sources   *limit.Sources    // counts each source's flows; nil: no limit
+	KeepFlows bool              // at a limit, refuse new flows rather than evict old ones
 	Logger    *slog.Logger      // nil: none
 }
 

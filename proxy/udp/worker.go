@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"anyport/proxy/limit"
 	"anyport/proxy/offload"
 	"anyport/proxy/route"
 	"anyport/proxy/sock"
@@ -33,6 +34,8 @@ type worker struct {
 	routes    *route.Live
 	registry  *stats.Registry
 	accessLog *stats.AccessLog
+	sources   *limit.Sources // counts each source's flows; nil: no limit
+	keepFlows bool           // at a limit, refuse new flows rather than evict old ones
 	logger    *slog.Logger
 	started   time.Time
 
@@ -59,6 +62,8 @@ func newWorker(opts *Options) (*worker, error) {
 		routes:    opts.Routes,
 		registry:  opts.Stats,
 		accessLog: opts.AccessLog,
+		sources:   opts.Sources,
+		keepFlows: opts.KeepFlows,
 		logger:    opts.Logger,
 		started:   time.Now(),
 		flows:     newFlowTable(opts.MaxFlows),
