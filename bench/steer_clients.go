@@ -64,7 +64,11 @@ func (b *steerBed) dialTCP(rng *rand.Rand) (client, server int, err error) {
 	if err := unix.Connect(client, sockaddr(to)); err != nil {
 		return -1, -1, errors.Join(fmt.Errorf("connect to %s: %w", to, err), unix.Close(client))
 	}
-	if server, _, err = unix.Accept4(socketOf(b.listeners, i), unix.SOCK_CLOEXEC); err != nil {
+	server, err = uninterrupted(func() (int, error) {
+		fd, _, err := unix.Accept4(socketOf(b.listeners, i), unix.SOCK_CLOEXEC)
+		return fd, err
+	})
+	if err != nil {
 		return -1, -1, errors.Join(fmt.Errorf("accept a connection to %s: %w", to, err), unix.Close(client))
 	}
 	return client, server, nil
@@ -128,7 +132,7 @@ func pass(from, to int, message []byte) error {
 
 // readAll fills a message with one read.
 func readAll(from int, message []byte) error {
-	n, err := unix.Read(from, message)
+	n, err := uninterrupted(func() (int, error) { return unix.Read(from, message) })
 	if err == nil && n != len(message) {
 		err = io.ErrUnexpectedEOF
 	}
@@ -144,12 +148,24 @@ func readWaiting(from int, message []byte) error {
 	err := readAll(from, message)
 	if errors.Is(err, unix.EAGAIN) {
 		const patience = 1000 // ms
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(from), Events: unix.POLLIN}}, patience); err != nil {
+		event := []unix.PollFd{{Fd: int32(from), Events: unix.POLLIN}}
+		if _, err := uninterrupted(func() (int, error) { return unix.Poll(event, patience) }); err != nil {
 			return fmt.Errorf("wait for a datagram: %w", err)
 		}
 		return readAll(from, message)
 	}
 	return err
+}
+
+// uninterrupted repeats a system call that a signal has interrupted: those of Go's scheduler end a wait that has a
+// timeout (signal(7)).
+func uninterrupted(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // measureDatagrams sends datagrams of 64 bytes to random destinations, a new flow each, and reads every one.

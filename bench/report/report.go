@@ -23,16 +23,18 @@ import (
 var page string
 
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"plot":    plotted,
-	"anchor":  anchor,
-	"number":  bench.Number,
-	"total":   bench.Total,
-	"rounds":  rounds,
-	"text":    comparisonText,
-	"class":   comparisonClass,
-	"command": func(args []string) string { return strings.Join(args, " ") },
-	"keys":    func(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) },
-	"counts":  counts,
+	"plot":      plotted,
+	"anchor":    anchor,
+	"number":    bench.Number,
+	"total":     bench.Total,
+	"rounds":    rounds,
+	"text":      comparisonText,
+	"class":     comparisonClass,
+	"command":   func(args []string) string { return strings.Join(args, " ") },
+	"keys":      func(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) },
+	"counts":    counts,
+	"reference": reference,
+	"control":   control,
 }).Parse(page))
 
 // Write makes the page of some results, in their order.
@@ -65,6 +67,20 @@ func rounds(w bench.WorkResult) int { return len(w.Subjects[0].Lost) }
 func counts(w bench.WorkResult, name string) *bench.SubjectResult {
 	i := slices.IndexFunc(w.Subjects, func(s bench.SubjectResult) bool { return s.Name == name })
 	return &w.Subjects[i]
+}
+
+// reference returns what the first reference has in a figure, or nil.
+func reference(w bench.WorkResult, f bench.FigureResult) *bench.FigureSeries {
+	return f.Subject(w.References[0])
+}
+
+// control is the ratio of the A/A control in a figure.
+func control(w bench.WorkResult, f bench.FigureResult) string {
+	s := f.Subject(w.Control)
+	if s == nil || s.To(w.References[0]) == nil {
+		return "-"
+	}
+	return s.To(w.References[0]).Ratio.String()
 }
 
 func comparisonText(w bench.WorkResult, s bench.FigureSeries, reference int) string {

@@ -112,6 +112,7 @@ func TestReportInBrowser(t *testing.T) {
 	if len(plots) != figures || len(tables) != figures {
 		t.Errorf("the page shows %d plots and %d tables, the JSON has %d figures", len(plots), len(tables), figures)
 	}
+	checkOverviews(t, pieces(dom, `<table class="overview">`, "</table>"), stored)
 	shot := filepath.Join(dir, "report.png")
 	b.open(page, "--window-size=1100,2400", "--screenshot="+shot)
 	checkPicture(t, shot)
@@ -210,6 +211,26 @@ func checkTable(t *testing.T, table string, w bench.WorkResult, f bench.FigureRe
 		for i, reference := range w.References {
 			if text := s.To(reference).Text(s.Name, i == 0 && s.Name == w.Control); !strings.Contains(row, ">"+text+"</td>") {
 				t.Errorf("table of %s, row %s has no %q: %q", f.Name, s.Name, text, row)
+			}
+		}
+	}
+}
+
+// checkOverviews looks for the A/A control of every work in the table that begins its suite.
+func checkOverviews(t *testing.T, tables []string, results []*bench.Result) {
+	t.Helper()
+	if len(tables) != len(results) {
+		t.Fatalf("%d overviews of %d suites", len(tables), len(results))
+	}
+	for i, r := range results {
+		rows := pieces(tables[i], "<tr><td>", "</tr>")
+		if len(rows) != len(r.Works) {
+			t.Fatalf("overview of %s has %d rows for %d works", r.Suite, len(rows), len(r.Works))
+		}
+		for j, w := range r.Works {
+			want := w.Figures[0].Subject(w.Control).To(w.References[0]).Ratio.String()
+			if !strings.Contains(rows[j], "<td>"+want+"</td>") {
+				t.Errorf("overview of %s has no %q in %q", r.Suite, want, rows[j])
 			}
 		}
 	}
