@@ -124,6 +124,9 @@ func (d *decoder) checkOwnAddresses(c *draft, served *bart.Lite) {
 		if p, inside := within(served, s.Addr); inside {
 			d.fault(item, hint, "%s lies inside %s, which is served here", s.Addr, p)
 		}
+		if n := int(s.Ports.Last) - int(s.Ports.First) + 1; n < c.UDPWorkers {
+			d.fault(item, "name a larger range", "%d ports are too few for %d UDP workers", n, c.UDPWorkers)
+		}
 		if line, twice := lines[s.Addr]; twice {
 			d.fault(item, "give each address one range of ports", "%s is already listed on line %d", s.Addr, line)
 		}

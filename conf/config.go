@@ -24,6 +24,27 @@ const (
 	ServiceDNS                   // the first DNS server; the others follow
 )
 
+// RepliesService is the service for the replies to one of the UDP workers: that of worker 0, and those of others from the
+// highest down.
+func RepliesService(worker int) uint16 {
+	if worker == 0 {
+		return ServiceReplies
+	}
+	return lastService + 1 - uint16(worker)
+}
+
+// RepliesWorker is the reverse of RepliesService: it reports false for other services.
+func RepliesWorker(service uint16) (worker int, ok bool) {
+	if service == ServiceReplies {
+		return 0, true
+	}
+	worker = int(lastService) + 1 - int(service)
+	return worker, worker > 0 && worker < maxUDPWorkers
+}
+
+// lastService is the highest service that there can be (steering.MaxServices).
+const lastService = uint16(511)
+
 // Config is one whole configuration. It is never changed after Load returns it.
 type Config struct {
 	File            string // as given, for messages; "(built-in)" for the embedded default
@@ -35,6 +56,7 @@ type Config struct {
 	Workers         int            // 0: one per core
 	UDPSources      []UDPSource    // none: the routed source address, DefaultUDPPorts
 	TCPSources      []netip.Addr   // none of a family: the routed source address
+	UDPWorkers      int            // at least 1
 	UDPTransmit     Transmit       // how trains of datagrams leave
 	MaxConnections  int            // TCP connections at once, in total
 	MaxPerSource    int            // TCP connections at once of one source; 0: no limit

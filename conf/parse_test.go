@@ -52,6 +52,7 @@ port = 54
 		Text:             []byte(text),
 		Prefixes:         prefixes("198.18.0.0/20"),
 		Metrics:          netip.MustParseAddrPort("127.0.0.1:9464"),
+		UDPWorkers:       1,
 		MaxConnections:   100000,
 		MaxFlows:         100000,
 		UDPReceiveBuffer: 4 << 20,
@@ -97,6 +98,8 @@ udp_sources = [
   "[2001:db8:1::1]:20000-30000",
 ]
 tcp_sources = ["203.0.113.1", "2001:db8:1::1"]
+udp_workers = 3
+udp_transmit = "clsact"
 max_connections = 1_000
 max_connections_per_source = 50
 max_flows = 2000
@@ -172,6 +175,8 @@ query_log = "1/1000"
 			{netip.MustParseAddr("2001:db8:1::1"), rule.PortRange{First: 20000, Last: 30000}},
 		},
 		TCPSources:        []netip.Addr{netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8:1::1")},
+		UDPWorkers:        3,
+		UDPTransmit:       TransmitClsact,
 		MaxConnections:    1000,
 		MaxPerSource:      50,
 		MaxFlows:          2000,

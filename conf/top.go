@@ -8,6 +8,7 @@ import (
 // Limits of the top level's numbers.
 const (
 	maxWorkers     = 1024
+	maxUDPWorkers  = 64
 	maxConnections = 10_000_000 // two descriptors each: RLIMIT_NOFILE and fs.nr_open end most hosts long before
 	maxFlows       = 10_000_000 // each flow holds a NAT port: the UDP sources end most hosts long before
 )
@@ -29,6 +30,7 @@ var topKeys = []key[Config]{
 	{"workers", integer(func(c *Config) *int { return &c.Workers }, 0, maxWorkers)},
 	{"udp_sources", list(func(c *Config) *[]UDPSource { return &c.UDPSources }, parseUDPSource)},
 	{"tcp_sources", setTCPSources},
+	{"udp_workers", integer(func(c *Config) *int { return &c.UDPWorkers }, 1, maxUDPWorkers)},
 	{"udp_transmit", single(func(c *Config) *Transmit { return &c.UDPTransmit }, parseTransmit)},
 	{"max_connections", integer(func(c *Config) *int { return &c.MaxConnections }, 1, maxConnections)},
 	{"max_connections_per_source", integer(func(c *Config) *int { return &c.MaxPerSource }, 0, maxConnections)},

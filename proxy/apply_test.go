@@ -181,7 +181,7 @@ func TestTCPTakesNoSource(t *testing.T) {
 func (r *rig) wantSources(want string) {
 	r.t.Helper()
 	var list []string
-	sources := r.ReplySources()
+	sources := r.ReplySources().All()
 	for _, a := range []string{"127.0.0.1", "127.0.0.5", "::1"} {
 		var ports []string
 		for _, p := range sources[netip.MustParseAddr(a)] {

@@ -130,8 +130,8 @@ func (s *Server) Apply(g *Generation) error {
 	if err := s.swap(g); err != nil {
 		return err
 	}
-	s.udp.UseSources(g.config.UDPSources)
-	s.udp.FollowRoutes(g.udpRoutes())
+	s.udp.useSources(g.config.UDPSources)
+	s.udp.followRoutes(g.udpRoutes())
 	return nil
 }
 

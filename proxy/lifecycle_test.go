@@ -109,7 +109,7 @@ func TestClose(t *testing.T) {
 func TestFailedDataPlaneEndsRun(t *testing.T) {
 	broken := errors.New("broken")
 	r := newRig(t, home)
-	err := r.forward(t.Context(), r.tcp.Run, r.udp.Run, func() error { return broken })
+	err := r.forward(t.Context(), append(r.udp.runs(), r.tcp.Run, func() error { return broken })...)
 	if !errors.Is(err, broken) {
 		t.Errorf("Run returned %v, want %v", err, broken)
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"anyport/conf"
 	"anyport/proxy/offload"
+	"anyport/proxy/udp"
 )
 
 // offloadAfter returns from how many datagrams on the kernel is to forward a route's flows; 0 is never.
@@ -19,6 +20,6 @@ func offloadAfter(r *conf.Route) int {
 func (s *Server) OffloadTo(t *offload.Table) (kept, ended int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.udp.UseOffloader(t)
-	return s.udp.Adopt(t, s.current.udpRoutes())
+	s.udp.useOffloader(t)
+	return udp.Adopt(s.udp.engines, t, s.current.udpRoutes())
 }

@@ -16,7 +16,8 @@ func TestWithRepliesTakesOnlyReplies(t *testing.T) {
 	ports := []rule.PortRange{{First: 10000, Last: 11999}, {First: 12001, Last: 32767}}
 	outside4, outside6 := netip.MustParseAddr("203.0.113.1"), netip.MustParseAddr("2001:db8:1::1")
 	inside := netip.MustParseAddr("198.18.0.7")
-	sources := map[netip.Addr][]rule.PortRange{outside4: ports, outside6: ports, inside: ports}
+	workers := [][]rule.PortRange{ports, {{First: 40000, Last: 40001}}}
+	sources := ReplyPorts{outside4: workers, outside6: workers, inside: workers}
 	table, err := rule.Compile(WithReplies(set, sources))
 	if err != nil {
 		t.Fatal(err)
@@ -30,6 +31,7 @@ func TestWithRepliesTakesOnlyReplies(t *testing.T) {
 	}{
 		{rule.UDP, outside4, 10000, rule.Steer, conf.ServiceReplies},
 		{rule.UDP, outside6, 32767, rule.Steer, conf.ServiceReplies},
+		{rule.UDP, outside4, 40001, rule.Steer, conf.RepliesService(1)},
 		{rule.UDP, outside4, 12000, rule.Pass, 0}, // another daemon's port
 		{rule.UDP, outside6, 53, rule.Pass, 0},
 		{rule.TCP, outside4, 10000, rule.Pass, 0},

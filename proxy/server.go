@@ -59,12 +59,11 @@ type Server struct {
 	logger          *slog.Logger
 	refreshInterval time.Duration
 	listener        *sock.Socket
-	clients         *sock.Socket
-	replies         *sock.Socket
 	tcp             *tcp.Engine
 	transmit        *offload.Transmit // nil: trains are cut
 	transmitInfo    TransmitInfo
-	udp             *udp.Engine
+	transmitAuto    bool // trains give way to the packet filter
+	udp             udpPlane
 	registry        *stats.Registry
 	pool            *upstream.Pool
 	accessLog       *stats.AccessLog
@@ -78,8 +77,8 @@ type Server struct {
 	started bool       // Run has been called
 	closed  bool       // Close has been called
 	current *Generation
-	sources map[conf.UDPSource][]rule.PortRange // of the UDP data plane: the ports it got; none is ever taken away
-	steered int                                 // so many of the sources are in the kernel's rules
+	sources map[conf.UDPSource][][]rule.PortRange // of the UDP data plane: the ports each worker got; none is taken away
+	steered int                                   // so many of the sources are in the kernel's rules
 }
 
 // New opens the sockets and data planes for cfg's workers, limits and access log, which stay as they are for the
@@ -95,10 +94,10 @@ func New(cfg *conf.Config, opts Options) (*Server, error) {
 		lookup:          opts.Lookup,
 		logger:          opts.Logger,
 		refreshInterval: cfg.ResolveInterval,
-		registry:        stats.NewRegistry(workers),
+		registry:        stats.NewRegistry(max(workers, cfg.UDPWorkers)),
 		pool:            upstream.NewPool(opts.Logger),
 		finished:        make(chan struct{}),
-		sources:         make(map[conf.UDPSource][]rule.PortRange),
+		sources:         make(map[conf.UDPSource][][]rule.PortRange),
 	}
 	if err := s.open(cfg, workers); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -115,36 +114,29 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 	if s.listener, err = sock.ListenTCP(Home); err != nil {
 		return err
 	}
-	if s.clients, err = sock.ListenUDP(Home); err != nil {
-		return err
-	}
-	if s.replies, err = sock.ListenUDP(Home); err != nil {
-		return err
-	}
-	for _, udp := range []*sock.Socket{s.clients, s.replies} {
-		if err := udp.SetReceiveBuffer(cfg.UDPReceiveBuffer); err != nil {
-			return err
-		}
-	}
 	s.tcp, err = tcp.New(tcp.Options{Listener: s.listener, Workers: workers, Routes: &s.live, Stats: s.registry,
 		AccessLog: s.accessLog, LogProgress: cfg.LogProgress, MaxConnections: cfg.MaxConnections,
 		Sources: limit.NewSources(cfg.MaxPerSource, cfg.SourceBits4, cfg.SourceBits6), Logger: s.logger})
 	if err != nil {
 		return err
 	}
-	if err := s.openTransmit(cfg.UDPTransmit); err != nil {
+	if err := s.openTransmit(cfg.UDPTransmit, cfg.UDPWorkers); err != nil {
 		return err
 	}
-	s.udp, err = udp.New(udp.Options{Clients: s.clients, Replies: s.replies, Transmit: s.transmit, Routes: &s.live, Stats: s.registry,
-		AccessLog: s.accessLog, MaxFlows: cfg.MaxFlows, KeepFlows: cfg.KeepFlows,
+	s.udp, err = openUDPPlane(cfg.UDPWorkers, cfg.UDPReceiveBuffer, udp.Options{Transmit: s.transmit, Routes: &s.live,
+		Stats: s.registry, AccessLog: s.accessLog, MaxFlows: cfg.MaxFlows, KeepFlows: cfg.KeepFlows,
 		Sources: limit.NewSources(cfg.MaxFlowsPerSource, cfg.SourceBits4, cfg.SourceBits6), Logger: s.logger})
 	return err
 }
 
 // Sockets returns the sockets to steer: TCP connections and UDP datagrams of clients to the first two, which are
-// [conf.ServiceProxy], and datagrams of upstreams to the third, [conf.ServiceReplies].
-func (s *Server) Sockets() (listener, clients, replies syscall.Conn) {
-	return s.listener, s.clients, s.replies
+// [conf.ServiceProxy], and datagrams of upstreams to those of the UDP workers, [conf.RepliesService]. With several
+// workers, that for clients is one of a reuseport group.
+func (s *Server) Sockets() (listener, clients syscall.Conn, replies []syscall.Conn) {
+	for _, r := range s.udp.replies {
+		replies = append(replies, r)
+	}
+	return s.listener, s.udp.clients[0], replies
 }
 
 // Stats returns the server's counters.
@@ -152,7 +144,7 @@ func (s *Server) Stats() *stats.Registry { return s.registry }
 
 // Collector returns the counters for Prometheus.
 func (s *Server) Collector() *stats.Collector {
-	return &stats.Collector{Registry: s.registry, AccessLog: s.accessLog, KernelDrops: s.udp.KernelDrops}
+	return &stats.Collector{Registry: s.registry, AccessLog: s.accessLog, KernelDrops: s.udp.kernelDrops}
 }
 
 // UpstreamCollector returns what is known of the upstreams for Prometheus.
@@ -166,7 +158,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer close(s.finished)
-	return s.forward(ctx, s.tcp.Run, s.udp.Run)
+	return s.forward(ctx, append(s.udp.runs(), s.tcp.Run)...)
 }
 
 // forward runs data planes and what serves them.
@@ -179,6 +171,9 @@ func (s *Server) forward(ctx context.Context, runs ...func() error) error {
 	aside.Go(func() error { s.refreshLoop(ctx); return nil })
 	aside.Go(func() error { s.pool.Run(ctx); return nil })
 	aside.Go(func() error { return s.stopAfter(ctx) })
+	if s.transmit != nil && s.transmitAuto {
+		aside.Go(func() error { s.transmit.Watch(ctx); return nil })
+	}
 	err := planes.Wait() // ends ctx
 	return errors.Join(err, aside.Wait())
 }
@@ -218,10 +213,7 @@ func (s *Server) Stop() error {
 	if s.tcp != nil {
 		errs = append(errs, s.tcp.Close())
 	}
-	if s.udp != nil {
-		errs = append(errs, s.udp.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.udp.stop())...)
 }
 
 // Drain takes no new connection or flow and waits until the open ones have ended; then Run returns. When ctx is done
@@ -229,7 +221,7 @@ func (s *Server) Stop() error {
 func (s *Server) Drain(ctx context.Context) error {
 	var planes errgroup.Group
 	planes.Go(func() error { return s.tcp.Drain(ctx) })
-	planes.Go(func() error { return s.udp.Drain(ctx) })
+	planes.Go(func() error { return s.udp.drain(ctx) })
 	return planes.Wait()
 }
 
@@ -262,11 +254,10 @@ func (s *Server) release() error {
 	if s.transmit != nil {
 		errs = append(errs, s.transmit.Close())
 	}
-	for _, socket := range []*sock.Socket{s.listener, s.clients, s.replies} {
-		if socket != nil {
-			errs = append(errs, socket.Close())
-		}
+	if s.listener != nil {
+		errs = append(errs, s.listener.Close())
 	}
+	errs = append(errs, s.udp.closeSockets())
 	s.accessLog.Close()
 	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -21,7 +22,7 @@ func (s *Server) addSources(g *Generation, fresh [][]upstream.Endpoint) error {
 		if _, known := s.sources[src]; known {
 			continue
 		}
-		ports, err := s.udp.AddSource(src)
+		ports, err := s.udp.addSource(src)
 		if err != nil {
 			return err
 		}
@@ -62,35 +63,57 @@ func (s *Server) steerSources() error {
 	return nil
 }
 
-// replyPorts returns the ports of every NAT address, sorted.
-func (s *Server) replyPorts() map[netip.Addr][]rule.PortRange {
-	all := make(map[netip.Addr][]rule.PortRange, len(s.sources))
-	for src, ports := range s.sources {
-		all[src.Addr] = append(all[src.Addr], ports...)
-	}
-	for _, ports := range all {
-		slices.SortFunc(ports, func(a, b rule.PortRange) int { return int(a.First) - int(b.First) })
+// ReplyPorts is the ports of NAT addresses, for each UDP worker those that are steered to its socket, sorted.
+type ReplyPorts map[netip.Addr][][]rule.PortRange
+
+// All returns each address with its ports, sorted.
+func (p ReplyPorts) All() map[netip.Addr][]rule.PortRange {
+	all := make(map[netip.Addr][]rule.PortRange, len(p))
+	for a, workers := range p {
+		all[a] = slices.Concat(workers...)
+		sortPorts(all[a])
 	}
 	return all
 }
 
-// ReplySources returns the NAT addresses in use, each with the ports that are steered to the replies' socket.
-func (s *Server) ReplySources() map[netip.Addr][]rule.PortRange {
+func sortPorts(list []rule.PortRange) {
+	slices.SortFunc(list, func(a, b rule.PortRange) int { return int(a.First) - int(b.First) })
+}
+
+func (s *Server) replyPorts() ReplyPorts {
+	all := make(ReplyPorts, len(s.sources))
+	for src, workers := range s.sources {
+		if all[src.Addr] == nil {
+			all[src.Addr] = make([][]rule.PortRange, len(workers))
+		}
+		for i, ports := range workers {
+			list := append(all[src.Addr][i], ports...)
+			sortPorts(list)
+			all[src.Addr][i] = list
+		}
+	}
+	return all
+}
+
+// ReplySources returns the NAT addresses in use.
+func (s *Server) ReplySources() ReplyPorts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.replyPorts()
 }
 
-// WithReplies returns set with a rule for each NAT address, which steers the replies of UDP upstreams to
-// [conf.ServiceReplies]. A NAT address outside the served prefixes joins them as one whose other ports are the host's:
+// WithReplies returns set with a rule for each NAT address and UDP worker, which steers the replies of upstreams to
+// [conf.RepliesService]. A NAT address outside the served prefixes joins them as one whose other ports are the host's:
 // a rule passes them, since a rule without prefix would claim them otherwise. The rules come in the order of addresses.
-func WithReplies(set rule.Set, sources map[netip.Addr][]rule.PortRange) rule.Set {
+func WithReplies(set rule.Set, sources ReplyPorts) rule.Set {
 	with := rule.Set{Prefixes: slices.Clone(set.Prefixes), Rules: slices.Clone(set.Rules)}
 	for _, a := range slices.SortedFunc(maps.Keys(sources), netip.Addr.Compare) {
 		host := netip.PrefixFrom(a, a.BitLen())
-		with.Rules = append(with.Rules, rule.Rule{Name: conf.RepliesName + "-" + a.String(), Protocol: rule.UDP,
-			Prefixes: []netip.Prefix{host}, Ports: sources[a], Verdict: rule.Steer,
-			Service: conf.ServiceReplies, Fallback: rule.NoService})
+		for worker, ports := range sources[a] {
+			with.Rules = append(with.Rules, rule.Rule{Name: repliesName(a, worker), Protocol: rule.UDP,
+				Prefixes: []netip.Prefix{host}, Ports: ports, Verdict: rule.Steer,
+				Service: conf.RepliesService(worker), Fallback: rule.NoService})
+		}
 		served := slices.ContainsFunc(set.Prefixes, func(p rule.Prefix) bool { return p.Contains(a) })
 		if !served {
 			with.Prefixes = append(with.Prefixes, rule.Prefix{Prefix: host, Open: true})
@@ -99,4 +122,13 @@ func WithReplies(set rule.Set, sources map[netip.Addr][]rule.PortRange) rule.Set
 		}
 	}
 	return with
+}
+
+// repliesName names the rule for a worker's replies. With one worker, as usual, it says nothing of workers.
+func repliesName(nat netip.Addr, worker int) string {
+	name := conf.RepliesName + "-" + nat.String()
+	if worker > 0 {
+		name += fmt.Sprintf("-worker-%d", worker)
+	}
+	return name
 }

@@ -27,7 +27,16 @@ var served = []struct{ name, dst, upstream string }{
 // steered is a rig whose prefixes are local and steered to it by the kernel's program.
 func steered(t *testing.T) *rig {
 	t.Helper()
-	r := newRig(t, home)
+	return steeredWorkers(t, 1)
+}
+
+// workers heads a configuration with a number of UDP workers.
+func workers(n int) string { return fmt.Sprintf("udp_workers = %d\n", n) }
+
+// steeredWorkers is steered with a number of UDP workers.
+func steeredWorkers(t *testing.T, n int) *rig {
+	t.Helper()
+	r := newRig(t, workers(n)+home)
 	s, err := steering.Load(steering.Options{Bpffs: newBpffs(t)})
 	must(t, err)
 	local, err := steering.OpenLocalRoutes(steering.LocalRouteOptions{})
@@ -38,8 +47,10 @@ func steered(t *testing.T) *rig {
 	must(t, errors.Join(
 		s.Assign(conf.ServiceProxy, rule.TCP, listener),
 		s.Assign(conf.ServiceProxy, rule.UDP, clients),
-		s.Assign(conf.ServiceReplies, rule.UDP, replies),
 		local.Sync([]netip.Prefix{netip.MustParsePrefix("198.18.0.0/20"), netip.MustParsePrefix("2001:db8::/48")})))
+	for i, socket := range replies {
+		must(t, s.Assign(conf.RepliesService(i), rule.UDP, socket))
+	}
 	return r
 }
 

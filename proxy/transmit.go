@@ -25,7 +25,7 @@ func (s *Server) Transmit() TransmitInfo {
 }
 
 // openTransmit opens the way that is wanted, or the first that works: a way that is named and does not is an error.
-func (s *Server) openTransmit(want conf.Transmit) error {
+func (s *Server) openTransmit(want conf.Transmit, workers int) error {
 	ways := []offload.Way{offload.TCX, offload.Clsact}
 	switch want {
 	case conf.TransmitTCX:
@@ -38,8 +38,9 @@ func (s *Server) openTransmit(want conf.Transmit) error {
 	}
 	var failed error
 	for _, way := range ways {
-		transmit, err := offload.OpenTransmit(way, 1)
+		transmit, err := offload.OpenTransmit(way, workers)
 		if err == nil {
+			s.transmitAuto = want == conf.TransmitAuto
 			s.transmit, s.transmitInfo = transmit, TransmitInfo{Way: way.String(), Reason: reason(want, failed)}
 			return nil
 		}

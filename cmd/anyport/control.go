@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"anyport/conf/rule"
 	"anyport/proxy"
 	"anyport/proxy/offload"
 	"anyport/proxy/stats"
@@ -75,10 +74,10 @@ type protocolTotals struct {
 
 // daemonConfig is the configuration that a daemon has in force, and what it added to it.
 type daemonConfig struct {
-	File    string                          `json:"file"`
-	Text    string                          `json:"text"`
-	Replies map[netip.Addr][]rule.PortRange `json:"replies"` // for proxy.WithReplies
-	Dial    map[string][]string             `json:"dial"`    // route -> upstreams as resolved now
+	File    string              `json:"file"`
+	Text    string              `json:"text"`
+	Replies proxy.ReplyPorts    `json:"replies"` // for proxy.WithReplies
+	Dial    map[string][]string `json:"dial"`    // route -> upstreams as resolved now
 }
 
 // listenControl opens the control socket and serves d on it until close. A socket file that nobody answers on is

@@ -18,7 +18,7 @@ func (d *daemon) warnOfLocalPorts() {
 		d.logger.Warn("look for the host's own ports", "error", err)
 		return
 	}
-	for a, shared := range local.shared(d.server.ReplySources()) {
+	for a, shared := range local.shared(d.server.ReplySources().All()) {
 		d.logger.Warn("ports towards UDP upstreams may be given to the host's own sockets, which then lose answers; "+
 			"reserve them by sysctl net.ipv4.ip_local_reserved_ports", "address", a, "ports", shared.String())
 	}

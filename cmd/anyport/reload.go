@@ -107,6 +107,7 @@ func changedForRestart(old, fresh *conf.Config) []string {
 	}{
 		{"metrics", old.Metrics != fresh.Metrics},
 		{"workers", old.Workers != fresh.Workers},
+		{"udp_workers", old.UDPWorkers != fresh.UDPWorkers},
 		{"udp_transmit", old.UDPTransmit != fresh.UDPTransmit},
 		{"max_connections", old.MaxConnections != fresh.MaxConnections},
 		{"max_connections_per_source", old.MaxPerSource != fresh.MaxPerSource},

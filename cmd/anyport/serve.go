@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -71,16 +70,14 @@ func (d *daemon) warnOfForeign() {
 
 func (d *daemon) assignSockets() error {
 	listener, clients, replies := d.server.Sockets()
-	for _, s := range []struct {
-		service  uint16
-		protocol rule.Protocol
-		socket   syscall.Conn
-	}{
-		{conf.ServiceProxy, rule.TCP, listener},
-		{conf.ServiceProxy, rule.UDP, clients},
-		{conf.ServiceReplies, rule.UDP, replies},
-	} {
-		if err := d.steer.Assign(s.service, s.protocol, s.socket); err != nil {
+	if err := d.steer.Assign(conf.ServiceProxy, rule.TCP, listener); err != nil {
+		return err
+	}
+	if err := d.steer.Assign(conf.ServiceProxy, rule.UDP, clients); err != nil {
+		return err
+	}
+	for worker, socket := range replies {
+		if err := d.steer.Assign(conf.RepliesService(worker), rule.UDP, socket); err != nil {
 			return err
 		}
 	}

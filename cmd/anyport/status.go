@@ -123,6 +123,9 @@ func nonzero(c *steering.Counters) map[string]uint64 {
 }
 
 func serviceName(service uint16) string {
+	if worker, ok := conf.RepliesWorker(service); ok && worker > 0 {
+		return fmt.Sprintf("udp-replies of worker %d", worker)
+	}
 	switch service {
 	case conf.ServiceProxy:
 		return "proxy"

@@ -64,7 +64,7 @@ func (d *daemon) status() daemonStatus {
 		s.Drops[stats.Drop(drop).String()] = n
 	}
 	s.UDPSources = make(map[netip.Addr][]string)
-	for a, ports := range d.server.ReplySources() {
+	for a, ports := range d.server.ReplySources().All() {
 		for _, r := range ports {
 			s.UDPSources[a] = append(s.UDPSources[a], r.String())
 		}

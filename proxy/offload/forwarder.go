@@ -144,7 +144,7 @@ func (f *Forwarder) obstacle() (string, error) {
 	if f.links == nil {
 		return "the kernel has no tcx, which came with Linux 6.6", nil
 	}
-	if why, err := bypassed(); why != "" || err != nil {
+	if why, err := bypassed(detourOfFlows); why != "" || err != nil {
 		return why, err
 	}
 	return "", f.table.maps.switchOn()

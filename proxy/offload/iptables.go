@@ -36,8 +36,8 @@ var legacyFamilies = []legacyFamily{
 	{"ip6tables", "/proc/thread-self/net/ip6_tables_names", unix.AF_INET6, unix.SOL_IPV6, 64},
 }
 
-// legacyRules returns a table of the family that has rules which forwarded flows would pass by, or "".
-func (l legacyFamily) legacyRules() (table string, err error) {
+// legacyRules returns a table of the family that has rules which packets would pass by, or "".
+func (l legacyFamily) legacyRules(d detour) (table string, err error) {
 	text, err := os.ReadFile(l.names)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -50,18 +50,18 @@ func (l legacyFamily) legacyRules() (table string, err error) {
 		if err != nil {
 			return "", fmt.Errorf("look at %s table %s: %w", l.tool, name, err)
 		}
-		if info.skips() {
+		if d.skipsTable(info) {
 			return name, nil
 		}
 	}
 	return "", nil
 }
 
-// skips reports whether a hook other than FORWARD has rules. A policy that drops with no rule before it lets no flow
-// begin.
-func (i *tableInfo) skips() bool {
-	for hook := range numHooks {
-		if hook != unix.NF_INET_FORWARD && i.validHooks>>hook&1 != 0 && i.entries[hook] != i.underflows[hook] {
+// skipsTable reports whether one of the detour's hooks has rules. A policy that drops with no rule before it lets no
+// flow begin.
+func (d detour) skipsTable(i *tableInfo) bool {
+	for _, hook := range d.inet {
+		if hook < numHooks && i.validHooks>>hook&1 != 0 && i.entries[hook] != i.underflows[hook] {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -18,19 +19,18 @@ type baseChain struct {
 	drops       bool // by its policy
 }
 
-// skips reports whether forwarded flows would pass the chain by: it sees what arrives before routing, what is meant for
-// the host or what the host sends, and would do something.
-func (c *baseChain) skips() bool {
+// skipsChain reports whether packets would pass the chain by, which would do something.
+func (d detour) skipsChain(c *baseChain) bool {
 	if c.rules == 0 && !c.drops {
 		return false
 	}
 	switch c.family {
 	case unix.NFPROTO_INET, unix.NFPROTO_IPV4, unix.NFPROTO_IPV6:
-		return c.hook != unix.NF_INET_FORWARD // neither way comes by there
+		return slices.Contains(d.inet, c.hook)
 	case unix.NFPROTO_NETDEV:
-		return c.hook == unix.NF_NETDEV_INGRESS // what leaves by a device passes its egress hook all the same
+		return d.devices && c.hook == unix.NF_NETDEV_INGRESS // what leaves passes the device's egress hook all the same
 	case unix.NFPROTO_BRIDGE:
-		return c.hook < unix.NF_INET_FORWARD // before routing, and for the host
+		return d.devices && c.hook < unix.NF_INET_FORWARD // before routing, and for the host
 	}
 	return false
 }
@@ -93,7 +93,11 @@ func parseChain(message []byte) (c baseChain, hooked bool, err error) {
 	return c, hooked, nil
 }
 
-const nfDrop = 0 // NF_DROP, linux/netfilter.h
+// NF_DROP and NF_INET_INGRESS, linux/netfilter.h.
+const (
+	nfDrop    = 0
+	nfIngress = 5
+)
 
 func hookNumber(nested []byte) (uint32, error) {
 	attributes, err := nl.ParseRouteAttr(nested)

@@ -19,7 +19,7 @@ type routeQuery struct {
 }
 
 func openRouteQuery() (*routeQuery, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
@@ -36,7 +36,7 @@ func (q *routeQuery) device(src, dst *sock.Addr) uint32 {
 		return 0
 	}
 	for {
-		n, _, err := unix.Recvfrom(q.fd, q.answer[:], unix.MSG_DONTWAIT)
+		n, err := unix.Read(q.fd, q.answer[:])
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -77,8 +77,8 @@ func (q *routeQuery) ask(src, dst *sock.Addr) []byte {
 	b = appendAttr(b, unix.RTA_DST, to)
 	b = appendAttr(b, unix.RTA_SRC, from)
 	b = appendAttr(b, unix.RTA_IP_PROTO, []byte{unix.IPPROTO_UDP})
-	b = appendAttr(b, unix.RTA_SPORT, binary.BigEndian.AppendUint16(nil, src.Port))
-	b = appendAttr(b, unix.RTA_DPORT, binary.BigEndian.AppendUint16(nil, dst.Port))
+	b = appendAttr(b, unix.RTA_SPORT, []byte{byte(src.Port >> 8), byte(src.Port)})
+	b = appendAttr(b, unix.RTA_DPORT, []byte{byte(dst.Port >> 8), byte(dst.Port)})
 	binary.NativeEndian.PutUint32(b, uint32(len(b)))
 	return b
 }

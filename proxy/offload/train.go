@@ -83,7 +83,7 @@ func (s *TrainSender) sendOne(socket *trainSocket, e *egress, part []byte, size 
 	case bpf.TransmitTrainOutcomeTRAIN_TOO_BIG:
 		e.limit = size - 1
 	case bpf.TransmitTrainOutcomeTRAIN_WAITING:
-		s.transmit.suspend("the program on lo does not run")
+		s.transmit.suspend(notRun)
 	default:
 		e.device = 0
 	}

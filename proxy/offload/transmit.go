@@ -1,9 +1,11 @@
 package offload
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -104,6 +106,42 @@ func (t *Transmit) Suspended() string {
 	}
 	return ""
 }
+
+// Watch suspends trains, whose senders then cut them, while there are rules of the packet filter, or IPsec policies, that
+// see what the host sends and would see a train on lo instead. It looks every two seconds until ctx ends, and is to be
+// called in the Transmit's network namespace.
+func (t *Transmit) Watch(ctx context.Context) {
+	tick := time.NewTicker(checkInterval)
+	defer tick.Stop()
+	for {
+		t.look()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look suspends trains or takes them up again. A program that does not run stays suspended.
+func (t *Transmit) look() {
+	why, err := bypassed(detourOfTrains)
+	if err != nil {
+		why = err.Error()
+	}
+	before := t.suspended.Load()
+	if before != nil && *before == notRun {
+		return
+	}
+	var now *string
+	if why != "" {
+		now = &why
+	}
+	t.suspended.CompareAndSwap(before, now)
+}
+
+// notRun is why trains are suspended for good: somebody has taken the program off.
+const notRun = "the program on lo does not run"
 
 func (t *Transmit) inUse() bool { return t.suspended.Load() == nil }
 

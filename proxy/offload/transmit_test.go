@@ -91,3 +91,69 @@ func TestTrains(t *testing.T) {
 		}
 	}
 }
+
+// TestTrainsGiveWay adds rules that see what the host sends, and others that do not.
+func TestTrainsGiveWay(t *testing.T) {
+	trio := netlab.NewTrio(t)
+	transmit := newTransmit(t, trio, TCX)
+	sender, client := transmit.Sender(0), listen(t, trio.Client, peers[0].dst)
+	src, dst := endpoint(peers[0].src), endpoint(peers[0].dst)
+	train := sock.Train{Bytes: randomBytes(5000), Size: 1000}
+	for _, c := range []struct{ command, why string }{
+		{"nft add table ip t", ""},
+		{"nft add chain ip t in { type filter hook input priority 0; }", ""},
+		{"nft add rule ip t in counter", ""},
+		{"nft add chain ip t out { type filter hook output priority 0; }", ""},
+		{"nft add rule ip t out counter", "nf_tables chain out of table t has rules"},
+		{"nft flush chain ip t out", ""},
+		{"iptables-legacy -t mangle -A POSTROUTING -o client0", "iptables table mangle has rules"},
+		{"iptables-legacy -t mangle -F", ""},
+		{"ip xfrm policy add dst 10.99.0.0/16 dir out tmpl proto esp mode tunnel", "there are IPsec policies"},
+		{"ip xfrm policy flush", ""},
+	} {
+		shell(t, trio.Proxy, c.command)
+		must(t, trio.Proxy.Do(func() error { transmit.look(); return nil }))
+		want := train.Count()
+		if c.why != "" {
+			want = 0
+		}
+		if sent := sender.Send(&src, &dst, train, 0); sent != want || transmit.Suspended() != c.why {
+			t.Errorf("%s: sent %d datagrams, suspended for %q, want %q", c.command, sent, transmit.Suspended(), c.why)
+		}
+		if want > 0 {
+			expectTrain(t, client, peers[0].src, train.Bytes, train.Size)
+		}
+	}
+}
+
+// TestProgramRemoved takes the program off lo: nothing is sent any more, and the reason told.
+func TestProgramRemoved(t *testing.T) {
+	trio := netlab.NewTrio(t)
+	transmit := newTransmit(t, trio, Clsact)
+	shell(t, trio.Proxy, "tc qdisc del dev lo clsact")
+	src, dst := endpoint(peers[0].src), endpoint(peers[0].dst)
+	train := sock.Train{Bytes: randomBytes(5000), Size: 1000}
+	for range 2 {
+		sent := transmit.Sender(0).Send(&src, &dst, train, 0)
+		must(t, trio.Proxy.Do(func() error { transmit.look(); return nil }))
+		if sent != 0 || transmit.Suspended() != notRun {
+			t.Errorf("sent %d datagrams, suspended for %q", sent, transmit.Suspended())
+		}
+	}
+}
+
+// TestSendAllocatesNothing sends trains, every one of which asks the routing tables.
+func TestSendAllocatesNothing(t *testing.T) {
+	trio := netlab.NewTrio(t)
+	sender := newTransmit(t, trio, TCX).Sender(0)
+	src, dst := endpoint(peers[1].src), endpoint(peers[1].dst)
+	train, now := sock.Train{Bytes: randomBytes(5000), Size: 1000}, time.Duration(0)
+	if n := testing.AllocsPerRun(100, func() {
+		now += egressLife
+		if sender.Send(&src, &dst, train, now) != train.Count() {
+			t.Error("the train has not left")
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations for a train", n)
+	}
+}

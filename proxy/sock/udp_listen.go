@@ -18,7 +18,41 @@ const udpBuffer = 4 << 20
 // host can reach it unsteered. Where the kernel has no IPv6 and home is IPv4 (mapped or not), it is an AF_INET one.
 //
 // Each datagram comes with its original destination, for a [RecvBatch] to read. The caller closes the socket.
-func ListenUDP(home netip.AddrPort) (*Socket, error) {
+func ListenUDP(home netip.AddrPort) (*Socket, error) { return listenUDP(home, false) }
+
+// ListenUDPGroup opens n sockets like ListenUDP's on one port. What is steered to one of them the kernel spreads over
+// all, by a hash of source and destination (SO_REUSEPORT in socket(7); reuseport_select_sock): a flow stays with its
+// socket until one of them is closed.
+func ListenUDPGroup(home netip.AddrPort, n int) (group []*Socket, err error) {
+	for range n {
+		s, err := listenUDP(home, n > 1)
+		if err == nil {
+			group = append(group, s)
+			home, err = s.home()
+		}
+		if err != nil {
+			for _, s := range group {
+				s.Close()
+			}
+			return nil, err
+		}
+	}
+	return group, nil
+}
+
+// home returns the address that a UDP socket is bound to.
+func (s *Socket) home() (netip.AddrPort, error) {
+	local, err := unix.Getsockname(s.fd)
+	switch a := local.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)), nil
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)), nil
+	}
+	return netip.AddrPort{}, fmt.Errorf("read socket's address: %w", err)
+}
+
+func listenUDP(home netip.AddrPort, shared bool) (*Socket, error) {
 	addr := AddrFrom(home)
 	family := unix.AF_INET6
 	fd, err := datagramSocket(family)
@@ -26,10 +60,11 @@ func ListenUDP(home netip.AddrPort) (*Socket, error) {
 		family = unix.AF_INET
 		fd, err = datagramSocket(family)
 	}
+	if err == nil && shared {
+		fd, err = closeOnError(fd, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	}
 	if err == nil {
-		if err = bindUDP(fd, family, addr); err != nil {
-			unix.Close(fd)
-		}
+		fd, err = closeOnError(fd, bindUDP(fd, family, addr))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s/udp: %w", home, err)

@@ -13,27 +13,37 @@ type Leftover interface {
 	Adopt(keep func(slot uint32, f *offload.Flow) bool)
 }
 
-// Adopt takes flows over that the engine's Offloader has, which UseOffloader has named: those of current's routes, by
-// name, whose upstream is still one of the route's and whose NAT port is one of ours and free. It returns how many it has
-// taken, and how many not.
-func (e *Engine) Adopt(left Leftover, current map[string]*route.Route) (kept, refused int) {
-	w := e.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// Adopt has the engines of a proxy take flows over that their Offloader has, which UseOffloader has named: those of
+// current's routes, by name, whose upstream is still one of the route's and whose NAT port is one of an engine's and free.
+// It returns how many were taken, and how many not.
+func Adopt(engines []*Engine, left Leftover, current map[string]*route.Route) (kept, refused int) {
+	for _, e := range engines {
+		e.w.mu.Lock()
+		defer e.w.mu.Unlock()
+	}
 	left.Adopt(func(slot uint32, f *offload.Flow) bool {
-		if r := current[f.Route]; r == nil || offloadAfter(r) == 0 || !w.adopt(slot, f, r) {
+		r := current[f.Route]
+		adopts := func(e *Engine) bool { return e.w.adopt(slot, f, r) }
+		if r == nil || offloadAfter(r) == 0 || !slices.ContainsFunc(engines, adopts) {
 			refused++
 			return false
 		}
 		kept++
 		return true
 	})
+	for _, e := range engines {
+		e.w.takeAdoptedPorts()
+	}
+	return kept, refused
+}
+
+// takeAdoptedPorts puts the free ports right.
+func (w *worker) takeAdoptedPorts() {
 	for _, b := range w.flows.blocks {
 		b.free = slices.DeleteFunc(b.free, func(offset uint16) bool {
 			return w.flows.flows[b.base+flowID(offset)].state != unused
 		})
 	}
-	return kept, refused
 }
 
 // adopt makes a flow of f, and reports whether it could. The free ports of blocks are the caller's to put right.
@@ -55,6 +65,7 @@ func (w *worker) adopt(slot uint32, f *offload.Flow, r *route.Route) bool {
 	}
 	w.insertFlow(id, w.flows.blocks[owner], r, e, flow{key: key, introduced: true, start: w.sinceStart - f.Age, seen: w.now})
 	w.flows.slots[id] = slot + 1
+	w.noteOwn(&key)
 	for i, n := range (flowTotals{packetsIn: f.PacketsIn, bytesIn: f.BytesIn, packetsOut: f.PacketsOut, bytesOut: f.BytesOut}) {
 		w.flows.count(id, i, n)
 	}

@@ -29,6 +29,7 @@ func (w *worker) endFlow(id flowID, why stats.Reason) {
 	w.accessLog.Log(&w.record)
 	t.key.member.Release()
 	w.dismiss(t.key.route, w.record.Client.Addr())
+	w.own.remove(&f.key)
 	w.flows.remove(id, w.now)
 }
 

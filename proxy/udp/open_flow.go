@@ -33,6 +33,7 @@ func (w *worker) openFlow(key *flowKey) flowID {
 		return w.refuse(r.Stats, why)
 	}
 	w.insertFlow(id, block, r, e, flow{key: *key, start: w.sinceStart, seen: w.now})
+	w.noteOwn(key)
 	return id
 }
 
@@ -55,7 +56,14 @@ func (w *worker) place(r *route.Route, e *upstream.Endpoint, client netip.Addr) 
 // lets a forged source in that is an address of the host, and its flow and that of the answers would feed each other
 // for ever. A program of the host that is connected from such an address gets its answers before we see them.
 func (w *worker) isEcho(key *flowKey) bool {
-	return key.client == key.dst || w.flows.find(&flowKey{client: key.dst, dst: key.client}) != noFlow
+	return key.client == key.dst || w.own.has(&flowKey{client: key.dst, dst: key.client})
+}
+
+// noteOwn remembers a flow whose client has an address of ours, for isEcho.
+func (w *worker) noteOwn(key *flowKey) {
+	if w.routes.Serves(key.client.AddrPort().Addr()) {
+		w.own.add(key)
+	}
 }
 
 // refuse counts a flow that began and ended at once. It has no access log line: a flood of datagrams that nobody

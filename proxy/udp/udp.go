@@ -21,6 +21,12 @@
 // datagram. Elsewhere, and where they need a header each or are larger than the path allows, they are cut and go as
 // single datagrams. These all take the raw socket, whatever the way for trains is: one call sends 64 of them.
 //
+// # Workers
+//
+// An Engine is one worker. Several of them share the clients' datagrams as a group of sockets ([sock.ListenUDPGroup]),
+// which keeps a flow with one engine, and each has NAT ports of its own, by which replies find the engine of their flow.
+// All that they share is [OwnFlows].
+//
 // # NAT ports
 //
 // Ports are taken at random and rest for 2 s after their flow has ended, so that a late reply finds no flow rather than
@@ -71,12 +77,14 @@ type Options struct {
 	Replies   *sock.Socket      // another: what comes to NAT addresses and ports is steered here
 	Transmit  *offload.Transmit // sends trains; the engine does not close it; nil: none, they are cut
 	Routes    *route.Live       // asked for each new flow
-	Stats     *stats.Registry   // the engine is its worker 0
-	AccessLog *stats.AccessLog  // nil: none
-	MaxFlows  int               // at once; at least 1
-	Sources   *limit.Sources    // counts each source's flows; nil: no limit
-	KeepFlows bool              // at a limit, refuse new flows rather than evict old ones
-	Logger    *slog.Logger      // nil: none
+	Stats     *stats.Registry
+	Worker    int              // the engine's number among those of one proxy, in Stats and Transmit
+	OwnFlows  *OwnFlows        // shared by the engines of one proxy; nil: the engine is the only one
+	AccessLog *stats.AccessLog // nil: none
+	MaxFlows  int              // at once; at least 1
+	Sources   *limit.Sources   // counts each source's flows; nil: no limit
+	KeepFlows bool             // at a limit, refuse new flows rather than evict old ones
+	Logger    *slog.Logger     // nil: none
 }
 
 // Engine is the UDP data plane. Its methods are safe for concurrent use.
@@ -102,6 +110,9 @@ func New(opts Options) (*Engine, error) {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.OwnFlows == nil {
+		opts.OwnFlows = NewOwnFlows()
 	}
 	w, err := newWorker(&opts)
 	if err != nil {

@@ -31,6 +31,7 @@ type worker struct {
 	wakeup    sock.Wakeup
 	batch     *sock.RecvBatch                    // one for both directions: each is sent before the other is read
 	headers   [batchSize][clientHeaderBytes]byte // what goes before the datagrams of the batch
+	own       *OwnFlows
 	routes    *route.Live
 	registry  *stats.Registry
 	accessLog *stats.AccessLog
@@ -56,6 +57,8 @@ type worker struct {
 
 func newWorker(opts *Options) (*worker, error) {
 	w := &worker{
+		number:    opts.Worker,
+		own:       opts.OwnFlows,
 		clients:   opts.Clients,
 		replies:   opts.Replies,
 		batch:     sock.NewRecvBatch(batchSize),
