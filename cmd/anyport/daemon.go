@@ -23,19 +23,20 @@ import (
 // start and stop lets no packet reach a socket that was not meant to have it: the kernel refuses before the proxy
 // takes, and a prefix is local only while the program guards it.
 type daemon struct {
-	opts    runOptions
-	logger  *slog.Logger
-	started time.Time
-	demo    *demoUpstream // with the embedded default only
-	steer   *steering.Steering
-	held    io.Closer // keeps the program in effect while the daemon lives
-	local   *steering.LocalRoutes
-	server  *proxy.Server
-	dns     *dnsServers
-	flows   *kernelFlows
-	reloads *reloadCollector
-	metrics *metricsServer
-	control *webServer
+	opts     runOptions
+	logger   *slog.Logger
+	started  time.Time
+	demo     *demoUpstream // with the embedded default only
+	steer    *steering.Steering
+	held     io.Closer // keeps the program in effect while the daemon lives
+	local    *steering.LocalRoutes
+	server   *proxy.Server
+	dns      *dnsServers
+	flows    *kernelFlows
+	reloads  *reloadCollector
+	metrics  *metricsServer
+	control  *webServer
+	reserved *reservedPorts
 
 	mu       sync.Mutex // guards the fields below
 	inForce  *proxy.Generation
@@ -108,6 +109,9 @@ func (d *daemon) open() (cfg *conf.Config, err error) {
 	if d.control, err = listenControl(d); err != nil {
 		return nil, err
 	}
+	if d.reserved, err = openReservedPorts(); err != nil {
+		return nil, err
+	}
 	if d.local, err = steering.OpenLocalRoutes(steering.LocalRouteOptions{}); err != nil {
 		return nil, err
 	}
@@ -166,6 +170,9 @@ func (d *daemon) close() error {
 	}
 	if d.server != nil {
 		errs = append(errs, d.server.Close())
+	}
+	if d.reserved != nil {
+		errs = append(errs, d.reserved.set(nil))
 	}
 	if d.demo != nil {
 		d.demo.close()

@@ -10,6 +10,18 @@ import (
 	"anyport/conf/rule"
 )
 
+// reservePorts keeps the kernel from giving NAT ports to the host's own sockets, and warns where it cannot.
+func (d *daemon) reservePorts() {
+	var wanted []rule.PortRange
+	for _, ports := range d.server.ReplySources().All() {
+		wanted = append(wanted, ports...)
+	}
+	if err := d.reserved.set(wanted); err != nil {
+		d.logger.Warn("reserve ports towards UDP upstreams", "error", err)
+	}
+	d.warnOfLocalPorts()
+}
+
 // warnOfLocalPorts logs NAT ports that the kernel may also give to the host's own UDP sockets. The answers to such a
 // socket, unless it is connected, are taken for those of our upstreams.
 func (d *daemon) warnOfLocalPorts() {

@@ -58,7 +58,7 @@ func (d *daemon) replaceConfig(ctx context.Context) error {
 		d.logger.Error("the rules are in force, but not all of the DNS servers' changes", "error", err)
 	}
 	d.warnOfRestart(old.Config(), cfg)
-	d.warnOfLocalPorts()
+	d.reservePorts()
 	return nil
 }
 

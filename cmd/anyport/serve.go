@@ -31,7 +31,7 @@ func (d *daemon) start(ctx context.Context, cfg *conf.Config) error {
 	d.setGeneration(first)
 	d.reloads.note(nil)
 	d.warnOfForeign()
-	d.warnOfLocalPorts()
+	d.reservePorts()
 	d.metrics.setReady(true)
 	d.logger.Info("ready", "config", cfg.File, "prefixes", servedPrefixes(cfg))
 	if d.demo != nil {

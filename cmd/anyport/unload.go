@@ -9,7 +9,7 @@ import (
 )
 
 // unloadCommand removes what a daemon that was killed, or that ran with --keep-routes, has left: local routes, the
-// program and the control socket.
+// program, reserved ports and the control socket.
 func unloadCommand(args []string) error {
 	f := newFlags("unload", "")
 	bpffs := f.String("bpffs", steering.DefaultBpffs, "where the BPF file system is")
@@ -36,6 +36,13 @@ func unloadCommand(args []string) error {
 	}
 	defer local.Close()
 	if err := local.Remove(); err != nil { // first: a local prefix without the program is open to every daemon
+		return err
+	}
+	reserved, err := openReservedPorts()
+	if err != nil {
+		return err
+	}
+	if err := reserved.set(nil); err != nil {
 		return err
 	}
 	dir, err := offloadDir(*bpffs)
