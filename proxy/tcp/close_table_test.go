@@ -90,6 +90,10 @@ var endings = []ending{
 		client.rst()
 		upstream.expectRST()
 	}},
+	{name: "client RST without a byte", reason: stats.ClientReset, script: func(client, upstream *peer) {
+		client.rst()
+		upstream.expectRST()
+	}},
 	{name: "upstream RST", reason: stats.UpstreamReset, script: func(client, upstream *peer) {
 		talk(client, upstream)
 		upstream.rst()

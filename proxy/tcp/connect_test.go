@@ -217,6 +217,33 @@ func TestClientActsDuringConnect(t *testing.T) {
 	}
 }
 
+// What a client does while connecting fails changes nothing: it is reset, and nothing of it has gone anywhere.
+func TestConnectFailsBehindClient(t *testing.T) {
+	clients := []struct {
+		name string
+		act  func(*peer)
+	}{
+		{"data", func(c *peer) { c.send(some); c.expectRST() }},
+		{"FIN", func(c *peer) { c.fin(); c.expectAbort() }},
+		{"data and FIN", func(c *peer) { c.send(some); c.fin(); c.expectAbort() }},
+		{"RST", func(c *peer) { c.rst() }},
+	}
+	for _, path := range paths[2:] { // half a second each: from one family to the other will do
+		for _, test := range clients {
+			t.Run(path.name+"/"+test.name, func(t *testing.T) {
+				need(t, path.client, path.upstream)
+				r := newRig(t, path.client, setup{route: route.Route{ConnectTimeout: 500 * time.Millisecond},
+					upstreams: []netip.AddrPort{newFull(t, path.upstream.upstream).addr}})
+				test.act(r.dial())
+				r.awaitEnded(stats.ConnectTimeout, 1)
+				if rec := r.records()[0]; rec.BytesIn != 0 || rec.BytesOut != 0 || rec.Connect != 0 {
+					t.Errorf("record: %+v", rec)
+				}
+			})
+		}
+	}
+}
+
 func TestNoRoute(t *testing.T) {
 	for _, f := range []family{v4, v6} {
 		t.Run(f.name, func(t *testing.T) {
