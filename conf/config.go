@@ -110,6 +110,7 @@ type Route struct {
 	HealthCheck    HealthCheck
 	CloseOnRemoval bool // an upstream that goes takes its connections and flows with it
 	ProxyProtocol  ProxyProtocol
+	Source         Source
 	HeaderSenders  []netip.Prefix // TCP: whose connections begin with a PROXY header; none: nobody's
 	HeaderTimeout  time.Duration  // how long such a header may take; 0: no limit
 	ConnectTimeout time.Duration  // TCP; 0: the kernel's own limit
@@ -182,4 +183,12 @@ const (
 	ProxyV2                    // TCP: at the beginning; UDP: before every datagram
 	ProxyV2First               // ProxyV2, but for UDP before the first datagram of a flow only
 	ProxySPP                   // Cloudflare's Simple Proxy Protocol, before every datagram both ways; UDP only
+)
+
+// Source says where a route's TCP connections to upstreams come from.
+type Source uint8
+
+const (
+	SourceHost   Source = iota // an address of the host: of TCPSources, or what routing chooses
+	SourceClient               // the client's own address and port
 )

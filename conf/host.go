@@ -65,6 +65,13 @@ func (d *decoder) checkHost(c *draft, host *Host) {
 			d.warn(item, "replies reach only addresses that are local here", "%s is not an address of this host", s.Addr)
 		}
 	})
+	for i, got := range c.routes {
+		each(got.at("upstream"), parseUpstream, func(item value, u Upstream) {
+			if c.Routes[i].Source == SourceClient && (host.has(u.Addr) || u.Addr.IsLoopback()) {
+				d.fault(item, `leave out source = "client"`, "%s is on this host, and would answer clients directly", u.Addr)
+			}
+		})
+	}
 	each(c.top.at("tcp_sources"), parseTCPSource, func(item value, a netip.Addr) {
 		if !host.has(a) {
 			d.warn(item, "nothing can be sent from it until it is", "%s is not an address of this host", a)

@@ -128,6 +128,7 @@ slow_start = "30s"
 close_on_removal = true
 health_check = {type = "udp", interval = "1s", timeout = "100ms", rise = 1, fall = 100, port = 53, send = "hex:00 ff", expect = "\u00e4"}
 proxy_protocol = "v1"
+source = "client"
 accept_proxy_from = ["10.0.0.0/8", "2001:db8:5::/48"]
 proxy_header_timeout = "500ms"
 connect_timeout = "none"
@@ -208,6 +209,7 @@ query_log = "1/1000"
 			HealthCheck: HealthCheck{Type: UDPCheck, Interval: time.Second, Timeout: 100 * time.Millisecond, Rise: 1,
 				Fall: 100, Port: 53, Send: "\x00\xff", Expect: "ä"},
 			ProxyProtocol:  1,
+			Source:         SourceClient,
 			HeaderSenders:  prefixes("10.0.0.0/8", "2001:db8:5::/48"),
 			HeaderTimeout:  500 * time.Millisecond,
 			TCPIdle:        10 * time.Minute,

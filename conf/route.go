@@ -23,6 +23,7 @@ var routeKeys = []key[Route]{
 	{"slow_start", single(func(r *Route) *time.Duration { return &r.SlowStart }, parseTimeout)},
 	{"close_on_removal", boolean(func(r *Route) *bool { return &r.CloseOnRemoval })},
 	{"proxy_protocol", single(func(r *Route) *ProxyProtocol { return &r.ProxyProtocol }, parseProxyProtocol)},
+	{"source", single(func(r *Route) *Source { return &r.Source }, parseSource)},
 	{"accept_proxy_from", filled(func(r *Route) *[]netip.Prefix { return &r.HeaderSenders }, parsePrefix, leaveOutSenders)},
 	{"proxy_header_timeout", single(func(r *Route) *time.Duration { return &r.HeaderTimeout }, parseTimeout)},
 	{"connect_timeout", single(func(r *Route) *time.Duration { return &r.ConnectTimeout }, parseTimeout)},
@@ -50,6 +51,7 @@ var (
 	parseAction = oneOf(word[rule.Verdict]{"proxy", rule.Steer}, word[rule.Verdict]{"refuse", rule.Refuse},
 		word[rule.Verdict]{"pass", rule.Pass})
 	parseOffload       = oneOf(word[bool]{"off", false}, word[bool]{"auto", true})
+	parseSource        = oneOf(word[Source]{"host", SourceHost}, word[Source]{"client", SourceClient})
 	parseProxyProtocol = oneOf(word[ProxyProtocol]{"v2", ProxyV2}, word[ProxyProtocol]{"v2_first", ProxyV2First},
 		word[ProxyProtocol]{"v1", ProxyV1}, word[ProxyProtocol]{"spp", ProxySPP}, word[ProxyProtocol]{"none", ProxyNone})
 	parseBalance = oneOf(word[Balance]{"maglev", Maglev}, word[Balance]{"round_robin", RoundRobin},
@@ -83,5 +85,6 @@ func (d *decoder) route(s *section, number int) (Route, reading) {
 	d.checkHealthCheck(r, got)
 	d.checkProxyProtocol(r, got)
 	d.checkOffload(r, got)
+	d.checkSource(r, got)
 	return r, got
 }

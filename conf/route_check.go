@@ -22,8 +22,8 @@ func (d *decoder) checkAction(r Route, got reading) {
 	case r.Action != rule.Steer && len(r.Upstreams) > 0:
 		d.fault(got.at("upstream"), "drop one of the two", "a route with action = %q has no upstream", r.Action)
 	case r.Action != rule.Steer:
-		d.warnUnused(got, "a route that does not proxy", "balance", "max_fails", "fail_timeout", "health_check",
-			"slow_start", "close_on_removal", "proxy_protocol", "idle_timeout")
+		d.warnUnused(got, "a route that does not proxy", "balance", "source", "max_fails", "fail_timeout",
+			"health_check", "slow_start", "close_on_removal", "proxy_protocol", "idle_timeout")
 		d.warnUnused(got, "a route that does not proxy", tcpKeys...)
 		d.warnUnused(got, "a route that does not proxy", udpKeys...)
 	case r.Protocol == rule.UDP:
@@ -94,5 +94,19 @@ func (d *decoder) checkOffload(r Route, got reading) {
 		d.warnUnused(got, "a TCP route", keys...)
 	case r.ProxyProtocol == ProxyV2 || r.ProxyProtocol == ProxySPP:
 		d.warnUnused(got, "a route whose proxy_protocol goes before every datagram", keys...)
+	}
+}
+
+// checkSource refuses a client's address for datagrams: replies to it would not find the one socket that waits for
+// those of all flows.
+func (d *decoder) checkSource(r Route, got reading) {
+	if !got.good("protocol", "source") || r.Source != SourceClient || r.Action != rule.Steer {
+		return
+	}
+	switch r.Protocol {
+	case rule.UDP:
+		d.fault(got.at("source"), `leave the key out, or write protocol = "tcp"`, "UDP cannot come from the client's address")
+	case rule.Both:
+		d.warn(got.at("source"), `protocol = "tcp" says so`, "is for TCP; UDP leaves from udp_sources as ever")
 	}
 }

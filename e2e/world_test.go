@@ -85,6 +85,7 @@ func (w *world) leftovers() []string {
 			}
 		}
 	}
+	left = append(left, w.returnRules()...)
 	return append(left, lookupLinks(w.t, w.Proxy.Inode())...)
 }
 

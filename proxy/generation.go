@@ -15,13 +15,14 @@ import (
 
 // Generation is one configuration made ready to serve, by [Server.Prepare]. It belongs to the server that made it.
 type Generation struct {
-	config *conf.Config
-	rules  rule.Set // the configuration's, without the reply rules
-	table  *route.Table
-	routes []*route.Route // by rule index; nil where the rule leads to no upstream
-	groups []*upstream.Group
-	udp    []bool                // by group: datagrams may go there
-	fresh  [][]upstream.Endpoint // by group: what Prepare resolved; nil once it is in use
+	config  *conf.Config
+	rules   rule.Set // the configuration's, without the reply rules
+	table   *route.Table
+	routes  []*route.Route // by rule index; nil where the rule leads to no upstream
+	groups  []*upstream.Group
+	steered []*conf.Route         // by group
+	udp     []bool                // by group: datagrams may go there
+	fresh   [][]upstream.Endpoint // by group: what Prepare resolved; nil once it is in use
 }
 
 // Config returns the configuration that the generation was made of.
@@ -40,7 +41,7 @@ func (s *Server) Prepare(ctx context.Context, cfg *conf.Config) (*Generation, er
 	known, sources := s.knownEndpoints(), route.NewSources(cfg.TCPSources)
 	for i := range cfg.Routes {
 		if r := &cfg.Routes[i]; r.Action == rule.Steer {
-			g.add(i, s.newRoute(r, sources, known[r.Name]), r.Protocol != rule.TCP)
+			g.add(i, r, s.newRoute(r, sources, known[r.Name]))
 		}
 	}
 	g.table = route.NewTable(compiled, g.routes)
@@ -54,10 +55,11 @@ func (s *Server) Prepare(ctx context.Context, cfg *conf.Config) (*Generation, er
 	return g, nil
 }
 
-func (g *Generation) add(index int, r *route.Route, udp bool) {
+func (g *Generation) add(index int, c *conf.Route, r *route.Route) {
 	g.routes[index] = r
 	g.groups = append(g.groups, r.Upstreams)
-	g.udp = append(g.udp, udp)
+	g.steered = append(g.steered, c)
+	g.udp = append(g.udp, c.Protocol != rule.TCP)
 }
 
 // knownEndpoints returns what the routes in force balance over, by name.
@@ -83,6 +85,7 @@ func (s *Server) newRoute(r *conf.Route, sources route.Sources, known []upstream
 		ProxyProtocol:  r.ProxyProtocol,
 		HeaderSenders:  prefixSet(r.HeaderSenders),
 		HeaderTimeout:  r.HeaderTimeout,
+		ClientSource:   r.Source == conf.SourceClient,
 		Sources:        sources,
 		ConnectTimeout: r.ConnectTimeout,
 		TCPIdle:        r.TCPIdle,
@@ -127,6 +130,13 @@ func (s *Server) Apply(g *Generation) error {
 	if err := s.steerSources(); err != nil {
 		return err
 	}
+	fresh := g.fresh
+	if fresh == nil {
+		fresh = g.endpoints()
+	}
+	if err := s.addReturnPaths(g, fresh); err != nil {
+		return err
+	}
 	if err := s.swap(g); err != nil {
 		return err
 	}
@@ -168,6 +178,7 @@ func (s *Server) swap(g *Generation) error {
 		return err
 	}
 	s.current, s.steered = g, len(s.sources)
+	s.claimReturnPaths(g)
 	s.pool.Settle(g.groups, g.config.UDPSources)
 	return nil
 }

@@ -48,7 +48,11 @@ func (s *Server) refresh(ctx context.Context) error {
 	if err := s.steerSources(); err != nil {
 		return err
 	}
+	if err := s.addReturnPaths(g, fresh); err != nil {
+		return err
+	}
 	g.use(fresh)
+	s.claimReturnPaths(g)
 	s.pool.Settle(g.groups, g.config.UDPSources)
 	return lookupErr
 }

@@ -41,7 +41,10 @@ import (
 // host can reach (prog_sk_lookup.rst; inet_sk_assign in net/core/filter.c checks the family).
 var Home = netip.MustParseAddrPort("[::ffff:127.0.0.1]:0")
 
-var errRunning = errors.New("proxy runs already")
+var (
+	errRunning   = errors.New("proxy runs already")
+	errNoReplies = errors.New("replies to clients' addresses cannot be brought here")
+)
 
 // Options is what a Server needs besides its configuration, all of it.
 type Options struct {
@@ -50,11 +53,17 @@ type Options struct {
 	Publish func(*rule.Table) error
 	Lookup  upstream.LookupFunc
 	Logger  *slog.Logger
+
+	// BringReplies makes exactly these the sources whose packets are local here, whatever their destination, or changes
+	// nothing and returns an error. It is called like Publish; where it is nil, routes with the clients' addresses are
+	// refused.
+	BringReplies func([]ReturnPath) error
 }
 
 // Server is the proxy. Its methods are safe for concurrent use.
 type Server struct {
 	publish         func(*rule.Table) error
+	bringReplies    func([]ReturnPath) error
 	lookup          upstream.LookupFunc
 	logger          *slog.Logger
 	refreshInterval time.Duration
@@ -73,12 +82,14 @@ type Server struct {
 	closeErr error         // of Close, once closing is done
 	finished chan struct{} // closed when Run has returned
 
-	mu      sync.Mutex // held while a generation is published; guards the fields below
-	started bool       // Run has been called
-	closed  bool       // Close has been called
-	current *Generation
-	sources map[conf.UDPSource][][]rule.PortRange // of the UDP data plane: the ports each worker got; none is taken away
-	steered int                                   // so many of the sources are in the kernel's rules
+	mu        sync.Mutex // held while a generation is published; guards the fields below
+	started   bool       // Run has been called
+	closed    bool       // Close has been called
+	current   *Generation
+	sources   map[conf.UDPSource][][]rule.PortRange // of the UDP data plane: the ports each worker got; none is taken away
+	steered   int                                   // so many of the sources are in the kernel's rules
+	paths     map[heldPath]*upstream.Member         // return paths, and whose connections hold them
+	idlePaths map[heldPath]bool                     // of the paths: those that nobody needed at the last look
 }
 
 // New opens the sockets and data planes for cfg's workers, limits and access log, which stay as they are for the
@@ -89,14 +100,19 @@ func New(cfg *conf.Config, opts Options) (*Server, error) {
 	if workers == 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
+	if opts.BringReplies == nil {
+		opts.BringReplies = func([]ReturnPath) error { return errNoReplies }
+	}
 	s := &Server{
 		publish:         opts.Publish,
+		bringReplies:    opts.BringReplies,
 		lookup:          opts.Lookup,
 		logger:          opts.Logger,
 		refreshInterval: cfg.ResolveInterval,
 		registry:        stats.NewRegistry(max(workers, cfg.UDPWorkers)),
 		pool:            upstream.NewPool(opts.Logger),
 		finished:        make(chan struct{}),
+		paths:           make(map[heldPath]*upstream.Member),
 		sources:         make(map[conf.UDPSource][][]rule.PortRange),
 	}
 	if err := s.open(cfg, workers); err != nil {
@@ -170,6 +186,7 @@ func (s *Server) forward(ctx context.Context, runs ...func() error) error {
 	var aside errgroup.Group
 	aside.Go(func() error { s.refreshLoop(ctx); return nil })
 	aside.Go(func() error { s.pool.Run(ctx); return nil })
+	aside.Go(func() error { s.settleLoop(ctx); return nil })
 	aside.Go(func() error { return s.stopAfter(ctx) })
 	if s.transmit != nil && s.transmitAuto {
 		aside.Go(func() error { s.transmit.Watch(ctx); return nil })

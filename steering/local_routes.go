@@ -63,15 +63,21 @@ func (r *LocalRoutes) open() error {
 		return fmt.Errorf("preferred sources %s and %s are not an IPv4 and an IPv6 address", r.source4, r.source6)
 	}
 	var err error
-	if r.netlink, err = openNetlink(r.ns); err != nil {
-		return err
+	r.netlink, r.lo, err = openLoopback(r.ns)
+	return err
+}
+
+// openLoopback opens a netlink socket that stays in the namespace, and finds the index of the loopback interface.
+func openLoopback(ns *namespace) (h *netlink.Handle, index int, err error) {
+	if h, err = openNetlink(ns); err != nil {
+		return nil, 0, err
 	}
-	lo, err := r.netlink.LinkByName("lo") // the kernel names it so in every namespace
+	lo, err := h.LinkByName("lo") // the kernel names it so in every namespace
 	if err != nil {
-		return fmt.Errorf("find lo: %w", err)
+		h.Close()
+		return nil, 0, fmt.Errorf("find lo: %w", err)
 	}
-	r.lo = lo.Attrs().Index
-	return nil
+	return h, lo.Attrs().Index, nil
 }
 
 // openNetlink opens a route netlink socket that stays in the namespace.

@@ -30,6 +30,7 @@ type daemon struct {
 	steer    *steering.Steering
 	held     io.Closer // keeps the program in effect while the daemon lives
 	local    *steering.LocalRoutes
+	returns  *steering.ReturnPaths
 	server   *proxy.Server
 	dns      *dnsServers
 	flows    *kernelFlows
@@ -85,6 +86,7 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 func (d *daemon) runParts(ctx context.Context, parts *errgroup.Group) {
 	parts.Go(func() error { return d.server.Run(ctx) })
 	parts.Go(func() error { return d.local.Watch(ctx, d.logRouteEvent) })
+	parts.Go(func() error { return d.returns.Watch(ctx, d.logReturnEvent) })
 	if d.demo != nil {
 		parts.Go(func() error { return d.demo.run(ctx, d.logger) })
 	}
@@ -115,14 +117,17 @@ func (d *daemon) open() (cfg *conf.Config, err error) {
 	if d.local, err = steering.OpenLocalRoutes(steering.LocalRouteOptions{}); err != nil {
 		return nil, err
 	}
+	if d.returns, err = steering.OpenReturnPaths(""); err != nil {
+		return nil, err
+	}
 	return cfg, d.openServer(cfg)
 }
 
 // openServer opens the proxy, and the program last: a start that fails before leaves the one of a daemon that was
 // killed in place, which refuses what nobody serves.
 func (d *daemon) openServer(cfg *conf.Config) (err error) {
-	d.server, err = proxy.New(cfg, proxy.Options{Publish: d.publish, Lookup: net.DefaultResolver.LookupNetIP,
-		Logger: d.logger})
+	d.server, err = proxy.New(cfg, proxy.Options{Publish: d.publish, BringReplies: d.bringReplies,
+		Lookup: net.DefaultResolver.LookupNetIP, Logger: d.logger})
 	if err != nil {
 		return err
 	}
@@ -167,6 +172,9 @@ func (d *daemon) close() error {
 	}
 	if d.local != nil {
 		errs = append(errs, d.local.Close())
+	}
+	if d.returns != nil {
+		errs = append(errs, d.returns.Remove(), d.returns.Close())
 	}
 	if d.server != nil {
 		errs = append(errs, d.server.Close())
@@ -231,6 +239,24 @@ func (d *daemon) publish(table *rule.Table) error {
 	d.logger.Info("rules published", "generation", g.Number, "rules", len(table.Set().Rules),
 		"took", time.Since(started).Round(time.Microsecond))
 	return nil
+}
+
+// bringReplies makes exactly these the return paths.
+func (d *daemon) bringReplies(paths []proxy.ReturnPath) error {
+	list := make([]steering.ReturnPath, len(paths))
+	for i, p := range paths {
+		list[i] = steering.ReturnPath(p)
+	}
+	return d.returns.Sync(list)
+}
+
+func (d *daemon) logReturnEvent(e steering.ReturnEvent) {
+	if e.Err != nil {
+		d.logger.Error("put return paths back", "error", e.Err)
+	}
+	if len(e.Restored) > 0 {
+		d.logger.Warn("put return paths back that something had removed", "paths", e.Restored)
+	}
 }
 
 func (d *daemon) logRouteEvent(e steering.RouteEvent) {

@@ -47,6 +47,9 @@ func (d *daemon) begin(g *proxy.Generation) error {
 	if err := d.withdrawOthers(served); err != nil {
 		return err
 	}
+	if err := d.returns.Remove(); err != nil { // those that a daemon before this one left
+		return err
+	}
 	if err := d.server.Apply(g); err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 	"anyport/steering"
 )
 
-// unloadCommand removes what a daemon that was killed, or that ran with --keep-routes, has left: local routes, the
-// program, reserved ports and the control socket.
+// unloadCommand removes what a daemon that was killed, or that ran with --keep-routes, has left: local and return
+// routes, the program, reserved ports and the control socket.
 func unloadCommand(args []string) error {
 	f := newFlags("unload", "")
 	bpffs := f.String("bpffs", steering.DefaultBpffs, "where the BPF file system is")
@@ -38,6 +38,9 @@ func unloadCommand(args []string) error {
 	if err := local.Remove(); err != nil { // first: a local prefix without the program is open to every daemon
 		return err
 	}
+	if err := removeReturnPaths(); err != nil {
+		return err
+	}
 	reserved, err := openReservedPorts()
 	if err != nil {
 		return err
@@ -53,4 +56,13 @@ func unloadCommand(args []string) error {
 		return err
 	}
 	return steering.Unload(steering.Options{Bpffs: *bpffs})
+}
+
+// removeReturnPaths removes the policy rules of routes with source = "client".
+func removeReturnPaths() error {
+	returns, err := steering.OpenReturnPaths("")
+	if err != nil {
+		return err
+	}
+	return errors.Join(returns.Remove(), returns.Close())
 }

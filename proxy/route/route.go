@@ -24,7 +24,8 @@ type Route struct {
 	ProxyProtocol  conf.ProxyProtocol
 	HeaderSenders  *bart.Lite    // whose connections begin with a PROXY header; nil: nobody's
 	HeaderTimeout  time.Duration // 0: none
-	Sources        Sources
+	ClientSource   bool          // connections to upstreams come from the client's own address and port
+	Sources        Sources       // without ClientSource
 	ConnectTimeout time.Duration // 0: the kernel's own limit
 	TCPIdle        time.Duration // 0: none
 	UDPIdle        time.Duration // 0: none

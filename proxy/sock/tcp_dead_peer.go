@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -27,9 +28,10 @@ func SetUserTimeout(fd int, d time.Duration) {
 	setOption(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(max(d, time.Millisecond)/time.Millisecond))
 }
 
-// setOption sets a socket option. With a value that is in range it can only fail on a descriptor that is no socket of
-// the kind.
-func setOption(fd int, level, name uintptr, value int) {
+// setOption sets a socket option. With a value that is in range it can only fail for want of a capability, or on a
+// descriptor that is no socket of the kind.
+func setOption(fd int, level, name uintptr, value int) syscall.Errno {
 	v := int32(value)
-	unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), level, name, uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), level, name, uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
+	return errno
 }

@@ -66,6 +66,33 @@ func ConnectFrom(from, to Addr) (fd int, errno syscall.Errno) {
 	return connect(fd, to)
 }
 
+// ConnectAs is Connect from any address and port, the host's or not, of the family of to (IP_TRANSPARENT in ip(7),
+// IPV6_TRANSPARENT since Linux 2.6.37). Replies reach the socket only if a route makes their destination local. A port
+// that is in use towards another destination will do (SO_REUSEADDR); if it is towards this one, the errno is
+// EADDRNOTAVAIL. It needs CAP_NET_ADMIN or CAP_NET_RAW, and CAP_NET_BIND_SERVICE for ports below 1024.
+func ConnectAs(from, to Addr) (fd int, errno syscall.Errno) {
+	if fd, errno = openFor(to); errno != 0 {
+		return -1, errno
+	}
+	if errno = setTransparent(fd, from); errno == 0 {
+		errno = bind(fd, from)
+	}
+	if errno != 0 {
+		Close(fd)
+		return -1, errno
+	}
+	return connect(fd, to)
+}
+
+func setTransparent(fd int, from Addr) syscall.Errno {
+	setOption(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	level, name := uintptr(unix.IPPROTO_IPV6), uintptr(unix.IPV6_TRANSPARENT)
+	if from.Is4() {
+		level, name = unix.IPPROTO_IP, unix.IP_TRANSPARENT
+	}
+	return setOption(fd, level, name, 1)
+}
+
 func openFor(to Addr) (fd int, errno syscall.Errno) {
 	family := uintptr(unix.AF_INET6)
 	if to.Is4() {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"anyport/proxy/route"
 	"anyport/proxy/stats"
 )
@@ -50,11 +52,18 @@ func (r *rig) dialAside() (*peer, error) {
 	r.t.Helper()
 	clientPort++
 	local := net.TCPAddrFromAddrPort(netip.AddrPortFrom(r.addr.Addr(), uint16(clientPort)))
-	c, err := (&net.Dialer{LocalAddr: local, Timeout: patience}).Dial("tcp", r.addr.String())
+	dialer := &net.Dialer{LocalAddr: local, Timeout: patience, Control: reuseAddress}
+	c, err := dialer.Dial("tcp", r.addr.String())
 	if err != nil {
 		return nil, err
 	}
 	return newPeer(r.t, "client", c), nil
+}
+
+// reuseAddress lets another socket of this host have the client's address and port, as for a client of another host.
+func reuseAddress(_, _ string, c syscall.RawConn) (err error) {
+	control := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+	return errors.Join(control, err)
 }
 
 // through connects a client, and returns it with the connection that reaches an upstream.
