@@ -35,6 +35,8 @@ const (
 	UpstreamRefused     // the upstream's host has nobody on the port
 	UpstreamUnreachable // no way leads to the upstream, or none that a filter lets be used
 
+	HandedOver // UDP: the flow goes on in the next process, whose access log will tell of it
+
 	NumReasons
 )
 
@@ -50,6 +52,7 @@ var reasonNames = [NumReasons]string{
 	NoDescriptor: "no_descriptor", NoSource: "no_source", Evicted: "evicted",
 	Drained: "drained", RouteRemoved: "route_removed", IOError: "io_error",
 	UpstreamRefused: "upstream_refused", UpstreamUnreachable: "upstream_unreachable",
+	HandedOver: "handed_over",
 }
 
 // String returns the reason's word.

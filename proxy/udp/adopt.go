@@ -32,40 +32,19 @@ func Adopt(engines []*Engine, left Leftover, current map[string]*route.Route) (k
 		return true
 	})
 	for _, e := range engines {
-		e.w.takeAdoptedPorts()
+		e.w.flows.takeFree()
 	}
 	return kept, refused
 }
 
-// takeAdoptedPorts puts the free ports right.
-func (w *worker) takeAdoptedPorts() {
-	for _, b := range w.flows.blocks {
-		b.free = slices.DeleteFunc(b.free, func(offset uint16) bool {
-			return w.flows.flows[b.base+flowID(offset)].state != unused
-		})
-	}
-}
-
 // adopt makes a flow of f, and reports whether it could. The free ports of blocks are the caller's to put right.
 func (w *worker) adopt(slot uint32, f *offload.Flow, r *route.Route) bool {
-	key := flowKey{f.Client, f.Original}
-	id := w.flows.place(&f.NAT)
-	owner := slices.IndexFunc(w.flows.blocks, func(b *natBlock) bool { return b.owns(id) })
-	if owner < 0 || w.flows.flows[id].state != unused || w.flows.find(&key) != noFlow {
+	id, _ := w.reopen(&f.NAT, &f.Upstream, r, flow{key: flowKey{f.Client, f.Original}, introduced: true,
+		start: w.sinceStart - f.Age, seen: w.now})
+	if id == noFlow {
 		return false
 	}
-	client := key.client.AddrPort().Addr()
-	if _, ok := w.admit(r, client); !ok {
-		return false
-	}
-	e := r.Upstreams.Claim(f.Upstream.AddrPort(), f.Original.Port)
-	if e == nil {
-		w.dismiss(r, client)
-		return false
-	}
-	w.insertFlow(id, w.flows.blocks[owner], r, e, flow{key: key, introduced: true, start: w.sinceStart - f.Age, seen: w.now})
 	w.flows.slots[id] = slot + 1
-	w.noteOwn(&key)
 	for i, n := range (flowTotals{packetsIn: f.PacketsIn, bytesIn: f.BytesIn, packetsOut: f.PacketsOut, bytesOut: f.BytesOut}) {
 		w.flows.count(id, i, n)
 	}

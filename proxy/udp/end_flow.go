@@ -26,7 +26,9 @@ func (w *worker) endFlow(id flowID, why stats.Reason) {
 		BytesOut:    totals[bytesOut],
 		Reason:      why,
 	}
-	w.accessLog.Log(&w.record)
+	if why != stats.HandedOver {
+		w.accessLog.Log(&w.record)
+	}
 	t.key.member.Release()
 	w.dismiss(t.key.route, w.record.Client.Addr())
 	w.own.remove(&f.key)

@@ -50,6 +50,11 @@
 // original destination. Unreachable ends the flow; too big does not, because the kernel cuts what follows to the path's
 // MTU.
 //
+// # Hand-over
+//
+// The flow table is data: [Engine.Export] writes it, with the NAT ports in quarantine, and the engine of the next process
+// takes it over by [Engine.Import].
+//
 // # Memory
 //
 // 80 bytes and 2 for each NAT port that was added, busy or not, and at most 20 for each flow of the maximum. 100,000

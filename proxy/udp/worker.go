@@ -45,6 +45,7 @@ type worker struct {
 	listed     []*natBlock // that new flows leave from; nil: the endpoint's own
 	draining   bool
 	stopping   bool
+	exporting  bool
 	sinceStart time.Duration // as this turn began
 	now        tick          // the same
 	record     stats.Record  // kept so that none need be allocated
@@ -197,9 +198,11 @@ func (w *worker) keepTime() (timeout int) {
 	return int(tickLength / time.Millisecond)
 }
 
-// finish ends all flows.
+// finish ends all flows, but those that wait to be exported.
 func (w *worker) finish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.endAll(stats.Drained)
+	if !w.exporting {
+		w.endAll(stats.Drained)
+	}
 }
