@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -94,10 +95,25 @@ func anyportUDPConfig(b *proxyBed, u udpSettings) string {
 
 // noOffload says why the kernel does not forward flows, or "".
 func noOffload(b *proxyBed) string {
-	for line := range strings.Lines(b.output()) {
-		if strings.Contains(line, "cannot offload") {
-			return "this version of anyport cannot offload"
-		}
+	out, err := b.Proxy.Command(b.subject.command(b)[0], "status", "--json").Output()
+	if err != nil {
+		return fmt.Sprintf("anyport status: %v", err)
+	}
+	var status struct {
+		Daemon struct {
+			Offload *struct {
+				On  bool   `json:"on"`
+				Why string `json:"why"`
+			} `json:"offload"`
+		} `json:"daemon"`
+	}
+	switch err := json.Unmarshal(out, &status); {
+	case err != nil:
+		return fmt.Sprintf("anyport status: %v", err)
+	case status.Daemon.Offload == nil:
+		return "this version of anyport cannot offload"
+	case !status.Daemon.Offload.On:
+		return status.Daemon.Offload.Why
 	}
 	return ""
 }
