@@ -16,7 +16,8 @@ type proxySubject struct {
 	command      func(b *proxyBed) []string // nil: the kernel forwards
 	canLog       bool                       // whether it has an access log
 	logsToStdout bool                       // and no way to write it to a file by itself
-	capped       bool                       // it has as many UDP flows as it may have, and takes part in that work only
+	onceOnly     bool                       // it takes part in the work of new UDP flows only
+	capped       bool                       // it has as many flows as it may have
 	perFlow      bool                       // a UDP flow takes a descriptor of it, or more
 	detect       func(b *proxyBed) string   // says why it cannot be measured once it runs, or ""; nil: it always can
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,20 +21,24 @@ const (
 var (
 	haproxyPrograms = map[string]string{"haproxy": "haproxy", "taskset": "util-linux"}
 	nginxPrograms   = map[string]string{"nginx": "nginx-core and libnginx-mod-stream", "taskset": "util-linux"}
+	tproxyPrograms  = map[string]string{"iptables-nft": "iptables", "ip6tables-nft": "iptables", "ip": "iproute2"}
 )
 
 // tcpSubjects returns the subjects in the order of the tables. Each has the settings that its maintainers would choose
 // for speed, two workers, and no access log unless asked for one.
 func tcpSubjects(p proxyPrograms) []proxySubject {
 	config := func(b *proxyBed) string { return anyportConfigOf(b, "", "protocol = \"tcp\"\n") }
-	transparent := map[string]string{"iptables-nft": "iptables", "ip6tables-nft": "iptables", "ip": "iproute2"}
-	for program, pkg := range haproxyPrograms {
-		transparent[program] = pkg
-	}
+	transparent := maps.Clone(tproxyPrograms)
+	maps.Copy(transparent, haproxyPrograms)
+	behindTPROXY := anyportSubject(anyportName+" behind TPROXY", p.anyport, func(b *proxyBed) string {
+		return anyportConfigOf(b, fmt.Sprintf("tproxy_port = %d\n", steerPort), "protocol = \"tcp\"\n")
+	})
+	behindTPROXY.needs, behindTPROXY.prepare, behindTPROXY.canLog = tproxyPrograms, prepareTransparent, false
 	haproxy := func(b *proxyBed) []string { return []string{"haproxy", "-db", "-f", b.config()} }
 	return []proxySubject{
 		anyportSubject(anyportName, p.anyport, config),
 		anyportSubject(anyportName+againSuffix, p.anyport, config),
+		behindTPROXY,
 		{name: haproxyName, needs: haproxyPrograms, prepare: prepareLocal, command: haproxy, canLog: true, logsToStdout: true,
 			config: func(b *proxyBed) string { return haproxyConfig(b, plainBinds()) }},
 		{name: haproxyName + " behind TPROXY", needs: transparent, prepare: prepareTransparent, command: haproxy, logsToStdout: true,

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 )
@@ -21,6 +22,8 @@ type udpSettings struct {
 	addresses int    // NAT addresses of each family
 	flows     int    // at most
 	onceIdle  string // the idle timeout of flows of one datagram
+
+	tproxyPort int // 0: sk_lookup steers
 }
 
 // usualUDP has NAT ports enough for all works at once. cappedUDP is at its cap once it has been filled; it needs more
@@ -33,10 +36,8 @@ var (
 // udpSubjects returns the subjects in the order of the tables.
 func udpSubjects(p proxyPrograms) []proxySubject {
 	nft := map[string]string{"nft": "nftables"}
-	redirected := map[string]string{"nft": "nftables"}
-	for program, pkg := range nginxPrograms {
-		redirected[program] = pkg
-	}
+	redirected := maps.Clone(nft)
+	maps.Copy(redirected, nginxPrograms)
 	anyport := func(name string, settings udpSettings) proxySubject {
 		s := anyportSubject(name, p.anyport, func(b *proxyBed) string { return anyportUDPConfig(b, settings) })
 		s.prepare = prepareNAT
@@ -46,17 +47,27 @@ func udpSubjects(p proxyPrograms) []proxySubject {
 	offload.offload = "auto"
 	offloaded := anyport("anyport, offloaded", offload)
 	offloaded.detect = noOffload
+	transparent := usualUDP
+	transparent.tproxyPort = steerPort
+	behindTPROXY := anyport(socketsName+", behind TPROXY", transparent)
+	behindTPROXY.needs, behindTPROXY.prepare = tproxyPrograms, prepareTransparentUDP
 	capped := anyport(cappedName, cappedUDP)
-	capped.capped = true
+	capped.onceOnly, capped.capped = true, true
+	nginx := proxySubject{name: nginxName, needs: nginxPrograms, prepare: prepareLocal, command: nginxCommand, perFlow: true,
+		config: func(b *proxyBed) string { return nginxUDPConfig(b, dialledAddress, "proxy_timeout 1s") }}
+	ending := nginx
+	ending.name, ending.onceOnly = nginxName+", one response a flow", true
+	ending.config = func(b *proxyBed) string { return nginxUDPConfig(b, dialledAddress, "proxy_responses 1") }
 	return []proxySubject{
 		anyport(socketsName, usualUDP),
 		anyport(socketsName+againSuffix, usualUDP),
 		capped,
+		behindTPROXY,
 		offloaded,
-		{name: nginxName, needs: nginxPrograms, prepare: prepareLocal, command: nginxCommand, perFlow: true,
-			config: func(b *proxyBed) string { return nginxUDPConfig(b, false) }},
-		{name: nginxName + " behind an nft redirect", needs: redirected, prepare: prepareRedirect,
-			config: func(b *proxyBed) string { return nginxUDPConfig(b, true) }, command: nginxCommand, perFlow: true},
+		nginx,
+		ending,
+		{name: nginxName + " behind an nft redirect", needs: redirected, prepare: prepareRedirect, command: nginxCommand,
+			config: func(b *proxyBed) string { return nginxUDPConfig(b, redirectedAddress, "proxy_timeout 1s") }, perFlow: true},
 		{name: "goroutine pairs", prepare: prepareLocal, perFlow: true,
 			command: func(*proxyBed) []string { return udpCopyCommand(p.self) }},
 		{name: "kernel DNAT", needs: nft, prepare: prepareDNAT},
@@ -75,6 +86,19 @@ func prepareNAT(b *proxyBed) error {
 	return errors.Join(errs...)
 }
 
+// prepareTransparentUDP has rules for what comes to the NAT addresses, too.
+func prepareTransparentUDP(b *proxyBed) error {
+	errs := []error{prepareNAT(b), prepareTransparent(b)}
+	for i, program := range []string{"iptables-nft", "ip6tables-nft"} {
+		for _, addr := range proxyFamilies[i].nat[:usualUDP.addresses] {
+			rule := fmt.Sprintf("-w -t mangle -A PREROUTING -p udp -d %s -j TPROXY --on-port %d --tproxy-mark %s",
+				addr, steerPort+1, tproxyMark)
+			errs = append(errs, runIn(b.Proxy, "", program, strings.Fields(rule)...))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // anyportUDPConfig has flows of one datagram end soon, and the others last as long as the suite.
 func anyportUDPConfig(b *proxyBed, u udpSettings) string {
 	var sources []string
@@ -83,7 +107,7 @@ func anyportUDPConfig(b *proxyBed, u udpSettings) string {
 			sources = append(sources, fmt.Sprintf("%q", netip.AddrPortFrom(addr, 1024).String()+"-65535"))
 		}
 	}
-	global := fmt.Sprintf("max_flows = %d\nudp_sources = [%s]\n", u.flows, strings.Join(sources, ", "))
+	global := fmt.Sprintf("max_flows = %d\ntproxy_port = %d\nudp_sources = [%s]\n", u.flows, u.tproxyPort, strings.Join(sources, ", "))
 	more := fmt.Sprintf("protocol = \"udp\"\noffload = %q\nidle_timeout = ", u.offload)
 	text := anyportConfigOf(b, global, more+"\"1h\"\n")
 	for _, f := range proxyFamilies {
@@ -118,21 +142,22 @@ func noOffload(b *proxyBed) string {
 	return ""
 }
 
-// nginxUDPConfig has nginx end a flow of one datagram with its answer. A redirect leads to the proxy's own address.
-func nginxUDPConfig(b *proxyBed, redirected bool) string {
+func dialledAddress(f *proxyFamily) netip.Addr { return f.dialled }
+
+// redirectedAddress is where a redirect leads: to the proxy's own address on the client's link.
+func redirectedAddress(f *proxyFamily) netip.Addr { return f.towardsClient }
+
+// nginxUDPConfig has nginx listen on an address of each family, and end flows of one datagram by a directive.
+func nginxUDPConfig(b *proxyBed, listen func(*proxyFamily) netip.Addr, once string) string {
 	var servers strings.Builder
 	for _, f := range proxyFamilies {
-		listen := f.dialled
-		if redirected {
-			listen = f.towardsClient
-		}
 		for _, port := range udpPorts {
-			more := ""
+			end := ""
 			if port == udpOncePort {
-				more = " proxy_responses 1;"
+				end = " " + once + ";"
 			}
 			fmt.Fprintf(&servers, "\tserver { listen %s udp reuseport rcvbuf=%s; proxy_pass %s;%s }\n",
-				addrPort(listen, port), receiveMax(), addrPort(f.upstream, port), more)
+				addrPort(listen(&f), port), receiveMax(), addrPort(f.upstream, port), end)
 		}
 	}
 	return nginxConfig(b, servers.String())

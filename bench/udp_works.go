@@ -30,7 +30,7 @@ var (
 
 // udpWorks are what all subjects do that can.
 func udpWorks(beds []*proxyBed, f proxyFamily, each time.Duration) []Work {
-	usual := without(beds, func(s *proxySubject) bool { return s.capped })
+	usual := without(beds, func(s *proxySubject) bool { return s.onceOnly })
 	return []Work{
 		echoWork.on(usual, nginxName, f, each),
 		manyWork.on(without(usual, func(s *proxySubject) bool { return s.perFlow }), nginxName, f, each),
@@ -41,7 +41,7 @@ func udpWorks(beds []*proxyBed, f proxyFamily, each time.Duration) []Work {
 
 // udpMemory are works of what flows take.
 func udpMemory(beds []*proxyBed, f proxyFamily) []Work {
-	all := without(processes(beds), func(s *proxySubject) bool { return s.capped })
+	all := without(processes(beds), func(s *proxySubject) bool { return s.onceOnly })
 	return []Work{
 		fewFlows.on(all, nginxName, f, 0),
 		manyFlows.on(without(all, func(s *proxySubject) bool { return s.perFlow }), nginxName, f, 0),

@@ -14,6 +14,7 @@ const MaxRules = 16384
 func (d *decoder) check(c *draft, host *Host) {
 	served := servedPrefixes(&c.Config)
 	d.checkServed(c)
+	d.checkTproxy(c)
 	if n := len(c.routes) + len(c.dns); n > MaxRules {
 		d.fault(value{line: 1}, "", "%d routes and DNS servers, but there are counters for %d only", n, MaxRules)
 	}
@@ -73,6 +74,25 @@ func (d *decoder) checkServed(c *draft) {
 			d.fault(item, "keep it in one of the two", "%s is sealed by prefixes on line %d", p, line)
 		}
 	})
+}
+
+// checkTproxy refuses what only an sk_lookup program can do.
+func (d *decoder) checkTproxy(c *draft) {
+	if c.TproxyPort == 0 {
+		return
+	}
+	if c.UDPWorkers > 1 {
+		d.fault(c.top.at("tproxy_port"), "remove it, or set udp_workers = 1", "%d UDP workers need sk_lookup", c.UDPWorkers)
+	}
+	for _, s := range c.DNS {
+		d.fault(c.top.at("tproxy_port"), "remove it, or the server", "the DNS server %q needs sk_lookup", s.Name)
+	}
+	for _, got := range c.routes {
+		if got.given("connection_rate_per_source") {
+			d.fault(got.at("connection_rate_per_source"), "remove it, or tproxy_port",
+				"needs sk_lookup, which tproxy_port turns off")
+		}
+	}
 }
 
 // checkNames makes sure that no two rules have one name: counters are kept by it.

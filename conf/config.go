@@ -54,6 +54,7 @@ type Config struct {
 	AllowOnLink     bool
 	Metrics         netip.AddrPort // the zero AddrPort: no metrics listener
 	Workers         int            // 0: one per core
+	TproxyPort      int            // that TPROXY rules lead to, and the next one for UDP replies; 0: sk_lookup steers
 	UDPSources      []UDPSource    // none: the routed source address, DefaultUDPPorts
 	TCPSources      []netip.Addr   // none of a family: the routed source address
 	UDPWorkers      int            // at least 1

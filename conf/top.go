@@ -9,6 +9,7 @@ import (
 const (
 	maxWorkers     = 1024
 	maxUDPWorkers  = 64
+	maxTproxyPort  = 65534      // the next one is for UDP replies
 	maxConnections = 10_000_000 // two descriptors each: RLIMIT_NOFILE and fs.nr_open end most hosts long before
 	maxFlows       = 10_000_000 // each flow holds a NAT port: the UDP sources end most hosts long before
 )
@@ -28,6 +29,7 @@ var topKeys = []key[Config]{
 	{"allow_on_link", boolean(func(c *Config) *bool { return &c.AllowOnLink })},
 	{"metrics", single(func(c *Config) *netip.AddrPort { return &c.Metrics }, parseListener)},
 	{"workers", integer(func(c *Config) *int { return &c.Workers }, 0, maxWorkers)},
+	{"tproxy_port", integer(func(c *Config) *int { return &c.TproxyPort }, 0, maxTproxyPort)},
 	{"udp_sources", list(func(c *Config) *[]UDPSource { return &c.UDPSources }, parseUDPSource)},
 	{"tcp_sources", setTCPSources},
 	{"udp_workers", integer(func(c *Config) *int { return &c.UDPWorkers }, 1, maxUDPWorkers)},

@@ -127,7 +127,11 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 			return err
 		}
 	}
-	if s.listener, err = sock.ListenTCP(Home); err != nil {
+	at := homesOf(cfg.TproxyPort)
+	if s.listener, err = sock.ListenTCP(at.clients); err != nil {
+		return err
+	}
+	if err := at.prepare(s.listener); err != nil {
 		return err
 	}
 	s.tcp, err = tcp.New(tcp.Options{Listener: s.listener, Workers: workers, Routes: &s.live, Stats: s.registry,
@@ -139,7 +143,7 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 	if err := s.openTransmit(cfg.UDPTransmit, cfg.UDPWorkers); err != nil {
 		return err
 	}
-	s.udp, err = openUDPPlane(cfg.UDPWorkers, cfg.UDPReceiveBuffer, udp.Options{Transmit: s.transmit, Routes: &s.live,
+	s.udp, err = openUDPPlane(at, cfg.UDPWorkers, cfg.UDPReceiveBuffer, udp.Options{Transmit: s.transmit, Routes: &s.live,
 		Stats: s.registry, AccessLog: s.accessLog, MaxFlows: cfg.MaxFlows, KeepFlows: cfg.KeepFlows,
 		Sources: limit.NewSources(cfg.MaxFlowsPerSource, cfg.SourceBits4, cfg.SourceBits6), Logger: s.logger})
 	return err

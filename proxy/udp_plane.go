@@ -21,21 +21,23 @@ type udpPlane struct {
 	engines []*udp.Engine
 }
 
-// openUDPPlane opens the sockets, with receive buffers of so many bytes, and the engines of some workers. Each gets its
-// share of the flows that may be open. The caller closes the plane, also after an error.
-func openUDPPlane(workers, buffer int, opts udp.Options) (p udpPlane, err error) {
-	if p.clients, err = sock.ListenUDPGroup(Home, workers); err != nil {
+// openUDPPlane opens the sockets at their homes, with receive buffers of so many bytes, and the engines of some workers.
+// Each gets its share of the flows that may be open. The caller closes the plane, also after an error.
+func openUDPPlane(at homes, workers, buffer int, opts udp.Options) (p udpPlane, err error) {
+	if p.clients, err = sock.ListenUDPGroup(at.clients, workers); err != nil {
 		return p, err
 	}
 	opts.OwnFlows = udp.NewOwnFlows()
 	opts.MaxFlows = (opts.MaxFlows + workers - 1) / workers
 	for i := range workers {
-		replies, err := sock.ListenUDP(Home)
+		replies, err := sock.ListenUDP(at.replies)
 		if err != nil {
 			return p, err
 		}
 		p.replies = append(p.replies, replies)
-		if err := errors.Join(p.clients[i].SetReceiveBuffer(buffer), replies.SetReceiveBuffer(buffer)); err != nil {
+		err = errors.Join(p.clients[i].SetReceiveBuffer(buffer), replies.SetReceiveBuffer(buffer),
+			at.prepare(p.clients[i]), at.prepare(replies))
+		if err != nil {
 			return p, err
 		}
 		opts.Worker, opts.Clients, opts.Replies = i, p.clients[i], replies

@@ -27,7 +27,7 @@ type daemon struct {
 	logger   *slog.Logger
 	started  time.Time
 	demo     *demoUpstream // with the embedded default only
-	steer    *steering.Steering
+	steer    steerer
 	held     io.Closer // keeps the program in effect while the daemon lives
 	local    *steering.LocalRoutes
 	returns  *steering.ReturnPaths
@@ -63,8 +63,10 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	d.dns = newDNSServers(d.steer, d.logger, parts.Go)
 	d.flows = newKernelFlows(d.opts.bpffs, cfg.MaxFlows, d.server, d.logger,
 		func(run func(context.Context) error) { parts.Go(func() error { return run(ctx) }) })
-	d.metrics.collect(d.server.Collector(), d.server.UpstreamCollector(), steering.NewCollector(d.steer), d.dns,
-		d.flows, d.reloads)
+	d.metrics.collect(d.server.Collector(), d.server.UpstreamCollector(), d.dns, d.flows, d.reloads)
+	if s, ok := d.steer.(*steering.Steering); ok {
+		d.metrics.collect(steering.NewCollector(s))
+	}
 	d.metrics.readyOnlyIf(d.isLoaded)
 	d.runParts(ctx, parts)
 	err = d.start(orders.drain, cfg)
@@ -94,9 +96,6 @@ func (d *daemon) runParts(ctx context.Context, parts *errgroup.Group) {
 
 // open reads the configuration and opens everything that can fail, without yet changing what happens to a packet.
 func (d *daemon) open() (cfg *conf.Config, err error) {
-	if err := steering.Probe(); err != nil {
-		return nil, err
-	}
 	if d.opts.file == "" {
 		if d.demo, err = listenDemo(); err != nil {
 			return nil, err
@@ -104,6 +103,11 @@ func (d *daemon) open() (cfg *conf.Config, err error) {
 	}
 	if cfg, err = d.load(); err != nil {
 		return nil, err
+	}
+	if cfg.TproxyPort == 0 {
+		if err := steering.Probe(); err != nil {
+			return nil, err
+		}
 	}
 	if err := raiseDescriptorLimit(); err != nil {
 		return nil, err
@@ -136,7 +140,7 @@ func (d *daemon) openServer(cfg *conf.Config) (err error) {
 			return err
 		}
 	}
-	d.steer, err = steering.LoadOrOpen(steering.Options{Bpffs: d.opts.bpffs, MaxRules: conf.MaxRules + roomForReplies})
+	d.steer, err = openSteerer(cfg.TproxyPort, d.opts.bpffs, conf.MaxRules+roomForReplies)
 	if err != nil {
 		return err
 	}

@@ -19,12 +19,11 @@ import (
 	"anyport/proxy/dns"
 	"anyport/proxy/dns/cookie"
 	"anyport/proxy/dns/ratelimit"
-	"anyport/steering"
 )
 
 // dnsServers are the DNS servers of the configuration in force.
 type dnsServers struct {
-	steer  *steering.Steering
+	steer  steerer
 	logger *slog.Logger
 	run    func(func() error) // runs a server for the daemon, which ends if it fails
 
@@ -39,7 +38,7 @@ type dnsServer struct {
 	section conf.DNS
 }
 
-func newDNSServers(steer *steering.Steering, logger *slog.Logger, run func(func() error)) *dnsServers {
+func newDNSServers(steer steerer, logger *slog.Logger, run func(func() error)) *dnsServers {
 	return &dnsServers{steer: steer, logger: logger, run: run, running: make(map[string]*dnsServer)}
 }
 

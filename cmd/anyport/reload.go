@@ -109,6 +109,7 @@ func changedForRestart(old, fresh *conf.Config) []string {
 		{"workers", old.Workers != fresh.Workers},
 		{"udp_workers", old.UDPWorkers != fresh.UDPWorkers},
 		{"udp_transmit", old.UDPTransmit != fresh.UDPTransmit},
+		{"tproxy_port", old.TproxyPort != fresh.TproxyPort},
 		{"max_connections", old.MaxConnections != fresh.MaxConnections},
 		{"max_connections_per_source", old.MaxPerSource != fresh.MaxPerSource},
 		{"max_flows", old.MaxFlows != fresh.MaxFlows},
