@@ -10,6 +10,10 @@
 // the load generator was, and what was lost or wrong. Every sample is in the JSON ([Result], described in
 // bench/results/README.md).
 //
+// The suites that compare proxies put each subject on a line client - proxy - upstream of its own (proxyBed). All three
+// share two CPUs, so that what one of them saves is the others' to use, and a plain router shows what is left without a
+// proxy. Client and upstream are made here: loops of epoll for TCP, frames of a packet socket for UDP.
+//
 // All traffic stays in network namespaces that the suite makes ([anyport/bench/netlab]) and takes away again, also
 // after a failure or an interrupt.
 package bench

@@ -24,6 +24,7 @@ type proxyBed struct {
 	proxy   *netlab.Process          // nil where the kernel forwards by itself
 	pids    []int                    // the proxy's
 	flows   map[string]*flowSequence // by work, of the udp suite
+	marked  bool                     // whether the rules have the marker, of the operations
 }
 
 // proxyThreads is how many CPUs client, proxy and upstream share, the first ones: client and upstream have a thread on

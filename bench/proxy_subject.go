@@ -16,6 +16,7 @@ type proxySubject struct {
 	command      func(b *proxyBed) []string // nil: the kernel forwards
 	canLog       bool                       // whether it has an access log
 	logsToStdout bool                       // and no way to write it to a file by itself
+	change       func(b *proxyBed) error    // exchanges the rules; nil where no work does
 	onceOnly     bool                       // it takes part in the work of new UDP flows only
 	capped       bool                       // it has as many flows as it may have
 	perFlow      bool                       // a UDP flow takes a descriptor of it, or more

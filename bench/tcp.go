@@ -21,9 +21,9 @@ var tcpSuite = Suite{
 // tcpPlan says how long a run measures, each time for how long, and how many families.
 func tcpPlan(o Options) (plan Plan, each time.Duration, families []proxyFamily) {
 	if o.Quick {
-		return Plan{Rounds: leastRounds, Seed: o.Seed}, 40 * time.Millisecond, proxyFamilies[:1]
+		return Plan{Rounds: leastRounds, Seed: o.Seed}, 30 * time.Millisecond, proxyFamilies[:1]
 	}
-	return Plan{Rounds: 15, Limit: 7 * time.Minute, Seed: o.Seed}, 200 * time.Millisecond, proxyFamilies
+	return Plan{Rounds: 15, Limit: 7 * time.Minute, Seed: o.Seed}, 150 * time.Millisecond, proxyFamilies
 }
 
 func runTCP(ctx context.Context, s *session) ([]WorkResult, error) {
@@ -60,7 +60,14 @@ func runTCP(ctx context.Context, s *session) ([]WorkResult, error) {
 		works[i].Name += ", with access logs"
 	}
 	logged, err := Run(ctx, works, few, s.Progress)
-	return slices.Concat(results, idle, logged), err
+	if err != nil {
+		return nil, err
+	}
+	if beds, err = s.operationBeds(ctx, programs); err != nil {
+		return nil, err
+	}
+	operated, err := Run(ctx, operationWorks(beds), few, s.Progress)
+	return slices.Concat(results, idle, logged, operated), err
 }
 
 func tcpWorks(kinds []proxyWork, beds []*proxyBed, f proxyFamily, each time.Duration) (works []Work) {

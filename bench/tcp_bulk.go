@@ -24,7 +24,7 @@ type tcpBulk struct {
 }
 
 // bulkWarmUp is how long a transfer goes on before it counts: windows grow, and proxies begin to splice.
-const bulkWarmUp = 40 * time.Millisecond
+const bulkWarmUp = 30 * time.Millisecond
 
 func (l *tcpBulk) up() bool { return l.to.Port() == sinkPort }
 

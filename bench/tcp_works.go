@@ -78,17 +78,17 @@ func measureBulk(connections int, port uint16) func(*proxyBed, *proxyFamily, tim
 	}
 }
 
-// rateConnections is how many connections requests at a fixed rate take turns on, requestsPerSecond the rate, and
-// rateTime how long it takes until a 99th percentile means something.
+// rateConnections is how many connections requests at a fixed rate take turns on, requestsPerSecond the rate. A 99th
+// percentile needs rateTimes the time of other works.
 const (
 	rateConnections   = 64
 	requestsPerSecond = 3000
-	rateTime          = 300 * time.Millisecond
+	rateTimes         = 4
 )
 
 func measureRate(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error) {
 	l := newTCPRate(netip.AddrPortFrom(f.dialled, echoPort), rateConnections, requestsPerSecond)
-	_, total, cost, err := b.measureLoads(max(d, rateTime), l)
+	_, total, cost, err := b.measureLoads(rateTimes*d, l)
 	if err != nil {
 		return Sample{}, err
 	}
