@@ -22,6 +22,7 @@ char __license[] SEC("license") = "Dual BSD/GPL";
 /* What a tcx program returns (enum tcx_action_base, Linux 6.6): the next program, if any, decides. */
 enum { TCX_NEXT = -1, TCX_DROP = 2 };
 
+enum { PACKET_HOST = 0 }; /* linux/if_packet.h: sent to the device's own address */
 enum { LOOPBACK = 1 }; /* the index of lo in every network namespace (LOOPBACK_IFINDEX) */
 
 static __always_inline void count(enum outcome outcome)
@@ -102,7 +103,7 @@ static __always_inline int parse_ipv6(struct __sk_buff *skb, struct packet *p)
  */
 static __always_inline int parse(struct __sk_buff *skb, struct packet *p)
 {
-	if (skb->pkt_type != 0 || skb->vlan_present || skb->ifindex == LOOPBACK)
+	if (skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->ifindex == LOOPBACK)
 		return NOT_OURS;
 	if (skb->protocol == bpf_htons(ETH_P_IP))
 		return parse_ipv4(skb, p);

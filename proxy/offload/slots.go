@@ -24,9 +24,12 @@ func (s *slots) give(slot uint32, now units) {
 	s.free++
 }
 
+// rested reports whether there is a slot to hand out.
+func (s *slots) rested(now units) bool { return s.free > 0 && now-s.ring[s.head].since >= restUnits }
+
 // take returns a slot that has rested, and false if there is none.
 func (s *slots) take(now units) (slot uint32, ok bool) {
-	if s.free == 0 || now-s.ring[s.head].since < restUnits {
+	if !s.rested(now) {
 		return 0, false
 	}
 	slot = s.ring[s.head].slot

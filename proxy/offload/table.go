@@ -137,27 +137,36 @@ func (t *Table) Offer(f *Flow) (slot uint32, ok bool) {
 	s := &t.maps.flows[slot]
 	fill(s, f, now, route, t.generation)
 	t.used++
-	if err := t.insert(s, slot); err != nil {
-		t.remove(slot)
+	if !t.insert(s, slot) {
+		t.free(slot)
 		return 0, false
 	}
 	return slot, true
 }
 
-// insert adds the keys of a slot's flow.
-func (t *Table) insert(s *bpf.OffloadFlow, slot uint32) error {
-	if err := t.maps.byName[bpf.OffloadMapByNat].Update(natKey(s), slot, ebpf.UpdateNoExist); err != nil {
-		return err
+// insert adds the keys of a slot's flow, both or none: another flow may have one of them.
+func (t *Table) insert(s *bpf.OffloadFlow, slot uint32) bool {
+	if t.maps.byName[bpf.OffloadMapByNat].Update(natKey(s), slot, ebpf.UpdateNoExist) != nil {
+		return false
 	}
-	return t.maps.byName[bpf.OffloadMapByClient].Update(clientKey(s), slot, ebpf.UpdateNoExist)
+	if t.maps.byName[bpf.OffloadMapByClient].Update(clientKey(s), slot, ebpf.UpdateNoExist) != nil {
+		_ = t.maps.byName[bpf.OffloadMapByNat].Delete(natKey(s)) // it has just been added
+		return false
+	}
+	return true
 }
 
-// remove takes the flow of a slot out; its keys may be missing.
+// remove takes the flow of a slot out.
 func (t *Table) remove(slot uint32) {
 	s := &t.maps.flows[slot]
 	_ = t.maps.byName[bpf.OffloadMapByClient].Delete(clientKey(s)) // fails only where there is no such key
 	_ = t.maps.byName[bpf.OffloadMapByNat].Delete(natKey(s))
-	s.Generation = 0
+	t.free(slot)
+}
+
+// free makes room for another flow in a slot that no key leads to any more.
+func (t *Table) free(slot uint32) {
+	t.maps.flows[slot].Generation = 0
 	t.used--
 	t.slots.give(slot, t.clock.now())
 }

@@ -55,6 +55,12 @@
 // The flow table is data: [Engine.Export] writes it, with the NAT ports in quarantine, and the engine of the next process
 // takes it over by [Engine.Import].
 //
+// # Flows that others forward
+//
+// With an [Offloader], flows of routes that want it are given away after some datagrams: the kernel forwards them (package
+// proxy/offload), and only what it leaves still comes here. The engine stays their owner: once a second, and before it
+// ends or evicts one, it looks at what they have carried, counts and logs it. Their slots take 4 bytes for each NAT port.
+//
 // # Memory
 //
 // 80 bytes and 2 for each NAT port that was added, busy or not, and at most 20 for each flow of the maximum. 100,000
