@@ -179,7 +179,7 @@ func (s *Server) swap(g *Generation) error {
 	}
 	s.current, s.steered = g, len(s.sources)
 	s.claimReturnPaths(g)
-	s.pool.Settle(g.groups, g.config.UDPSources)
+	s.settle(g)
 	return nil
 }
 

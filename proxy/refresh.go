@@ -53,6 +53,6 @@ func (s *Server) refresh(ctx context.Context) error {
 	}
 	g.use(fresh)
 	s.claimReturnPaths(g)
-	s.pool.Settle(g.groups, g.config.UDPSources)
+	s.settle(g)
 	return lookupErr
 }

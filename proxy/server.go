@@ -191,6 +191,7 @@ func (s *Server) forward(ctx context.Context, runs ...func() error) error {
 	aside.Go(func() error { s.refreshLoop(ctx); return nil })
 	aside.Go(func() error { s.pool.Run(ctx); return nil })
 	aside.Go(func() error { s.settleLoop(ctx); return nil })
+	aside.Go(func() error { s.followLoop(ctx); return nil })
 	aside.Go(func() error { return s.stopAfter(ctx) })
 	if s.transmit != nil && s.transmitAuto {
 		aside.Go(func() error { s.transmit.Watch(ctx); return nil })

@@ -118,6 +118,13 @@ func (p *udpPlane) useSources(list []conf.UDPSource) {
 	}
 }
 
+// followUpstreams has the engines FollowUpstreams.
+func (p *udpPlane) followUpstreams() {
+	for _, e := range p.engines {
+		e.FollowUpstreams()
+	}
+}
+
 // followRoutes has the engines FollowRoutes.
 func (p *udpPlane) followRoutes(current map[string]*route.Route) {
 	for _, e := range p.engines {

@@ -35,7 +35,9 @@ const (
 	UpstreamRefused     // the upstream's host has nobody on the port
 	UpstreamUnreachable // no way leads to the upstream, or none that a filter lets be used
 
-	HandedOver // UDP: the flow goes on in the next process, whose access log will tell of it
+	HandedOver      // UDP: the flow goes on in the next process, whose access log will tell of it
+	UpstreamRemoved // the configuration or DNS has taken the upstream away, and the route has close_on_removal
+	UpstreamDown    // UDP: the upstream is out while another one is in, which the client's next datagram goes to
 
 	NumReasons
 )
@@ -52,7 +54,8 @@ var reasonNames = [NumReasons]string{
 	NoDescriptor: "no_descriptor", NoSource: "no_source", Evicted: "evicted",
 	Drained: "drained", RouteRemoved: "route_removed", IOError: "io_error",
 	UpstreamRefused: "upstream_refused", UpstreamUnreachable: "upstream_unreachable",
-	HandedOver: "handed_over",
+	HandedOver:      "handed_over",
+	UpstreamRemoved: "upstream_removed", UpstreamDown: "upstream_down",
 }
 
 // String returns the reason's word.

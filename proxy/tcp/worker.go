@@ -37,6 +37,7 @@ type worker struct {
 
 	load   atomic.Int64 // connections here or on their way here
 	nudged atomic.Bool  // another worker has left something in the listener's queue
+	review atomic.Bool  // upstreams have been removed
 	inbox  inbox
 	wakeup sock.Wakeup
 }
@@ -173,6 +174,9 @@ func (w *worker) wake() {
 	}
 	if w.nudged.Swap(false) && !w.door.shut {
 		w.accept()
+	}
+	if w.review.Swap(false) {
+		w.endRemoved()
 	}
 	if w.engine.in(draining) {
 		w.door.drain(&w.clock)

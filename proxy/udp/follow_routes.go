@@ -15,12 +15,18 @@ func (e *Engine) FollowRoutes(current map[string]*route.Route) {
 			t.follow(current[t.key.route.Name])
 		}
 	}
-	n := len(w.flows.flows)
 	w.mu.Unlock()
-	for first := 0; first < n; first += sweepBatch { // datagrams pass in between
-		w.mu.Lock()
-		w.followTargets(flowID(first), flowID(min(first+sweepBatch, n)))
-		w.mu.Unlock()
+	e.inBatches(w.followTargets)
+}
+
+// inBatches calls visit with the worker's lock held for all places of flows, sweepBatch of them at a time. Datagrams pass
+// in between.
+func (e *Engine) inBatches(visit func(first, end flowID)) {
+	for first, n := 0, 1; first < n; first += sweepBatch {
+		e.w.mu.Lock()
+		n = len(e.w.flows.flows)
+		visit(flowID(first), flowID(min(first+sweepBatch, n)))
+		e.w.mu.Unlock()
 	}
 }
 

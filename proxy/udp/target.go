@@ -26,6 +26,7 @@ type target struct {
 
 	offloadAfter int  // see FollowRoutes
 	removed      bool // the same
+	closing, out bool // see FollowUpstreams
 }
 
 // targetTable holds the targets in use.

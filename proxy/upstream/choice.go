@@ -82,10 +82,12 @@ func (g *Group) pick(e *endpoints, c *Choice) int {
 	return -1
 }
 
-// anyIn reports whether a member is in.
+// AnyIn reports whether an endpoint of the group is in.
+func (g *Group) AnyIn() bool { return g.live.Load().anyIn() }
+
 func (e *endpoints) anyIn() bool {
 	for i := range e.list {
-		if e.list[i].member.share.Load() > 0 {
+		if !e.list[i].member.IsOut() {
 			return true
 		}
 	}

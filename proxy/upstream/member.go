@@ -55,6 +55,9 @@ func (m *Member) Number() uint32 { return m.number }
 // from a route with close_on_removal.
 func (m *Member) IsClosing() bool { return m.closing.Load() }
 
+// IsOut reports whether the member takes nothing while another one is in.
+func (m *Member) IsOut() bool { return m.share.Load() == 0 }
+
 // Connected notes that a connect has succeeded.
 func (m *Member) Connected() {
 	if m.fails.Load() != 0 {

@@ -17,6 +17,7 @@ import (
 type Pool struct {
 	log      *changeLog
 	checker  *checker
+	lost     chan struct{}             // see Lost
 	byNumber atomic.Pointer[[]*Member] // by Member.number; an entry stays as long as a claim is held
 
 	mu      sync.Mutex // guards the fields below
@@ -35,7 +36,7 @@ func NewPool(logger *slog.Logger) *Pool {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Pool{log: &changeLog{logger: logger}, checker: newChecker(probe), rosters: make(map[string]*roster),
+	p := &Pool{log: &changeLog{logger: logger}, checker: newChecker(probe), lost: make(chan struct{}, 1), rosters: make(map[string]*roster),
 		members: make(map[memberKey]*Member)}
 	p.byNumber.Store(&[]*Member{nil}) // nobody is number 0
 	return p
@@ -43,6 +44,16 @@ func NewPool(logger *slog.Logger) *Pool {
 
 // Run makes health checks until ctx is done. It is called once.
 func (p *Pool) Run(ctx context.Context) { p.checker.run(ctx) }
+
+// Lost returns a channel that gets a value after members have gone out, or are closing, for whoever ends flows to them.
+func (p *Pool) Lost() <-chan struct{} { return p.lost }
+
+func (p *Pool) tellLost() {
+	select {
+	case p.lost <- struct{}{}:
+	default: // whoever listens will look anyway
+	}
+}
 
 // Group returns a group for a route, which is in use after its first Use. Until a name has resolved its last good
 // addresses are those among known.
@@ -57,7 +68,7 @@ func (p *Pool) roster(route string) *roster {
 	defer p.mu.Unlock()
 	r := p.rosters[route]
 	if r == nil {
-		r = &roster{route: route, log: p.log}
+		r = &roster{route: route, log: p.log, wentOut: p.tellLost}
 		p.rosters[route] = r
 	}
 	return r
@@ -109,16 +120,21 @@ const forgetAfter = 10 * time.Second
 
 // Settle tells the pool that groups are those in force, all that are: what members other routes had are gone, those that
 // have been gone for long and have no claim are forgotten, and health checks are made of those that are there. UDP checks
-// leave from the first of udpSources that is of the upstream's family, if there is one.
-func (p *Pool) Settle(groups []*Group, udpSources []conf.UDPSource) {
+// leave from the first of udpSources that is of the upstream's family, if there is one. It reports whether there are
+// connections or flows to members that are closing.
+func (p *Pool) Settle(groups []*Group, udpSources []conf.UDPSource) (closing bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.clearAway(groups)
+	closing = p.clearAway(groups)
+	if closing {
+		p.tellLost()
+	}
 	wanted := make(map[checkKey][]*Member)
 	for _, g := range groups {
 		g.addChecks(wanted, udpSources)
 	}
 	p.checker.want(wanted)
+	return closing
 }
 
 // addChecks adds the checks that the group wants.
@@ -146,27 +162,29 @@ func sourceOf(addr netip.Addr, sources []conf.UDPSource) netip.Addr {
 	return netip.Addr{}
 }
 
-// clearAway lets go of what other groups than those in force have had.
-func (p *Pool) clearAway(groups []*Group) {
-	inForce := make(map[*roster]bool, len(groups))
+// clearAway lets go of what other groups than those in force have had, and reports whether some of it is closing.
+func (p *Pool) clearAway(groups []*Group) (closing bool) {
+	needed := make(map[*roster]bool, len(groups))
 	for _, g := range groups {
-		inForce[g.roster] = true
+		needed[g.roster] = true
 	}
-	left := make(map[*roster]bool, len(p.rosters))
+	for _, r := range p.rosters {
+		if !needed[r] {
+			r.disband()
+		}
+	}
 	for key, m := range p.members {
 		if !p.forget(key, m) {
-			left[m.roster] = true
+			needed[m.roster] = true
+			closing = m.roster.close(m) || closing
 		}
 	}
 	for route, r := range p.rosters {
-		switch {
-		case inForce[r]:
-		case left[r]:
-			r.disband()
-		default:
+		if !needed[r] {
 			delete(p.rosters, route)
 		}
 	}
+	return closing
 }
 
 // forget removes a member that nobody needs any more, and reports whether it did.

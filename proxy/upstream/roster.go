@@ -20,16 +20,20 @@ type policy struct {
 	maxFails    uint32
 	failTimeout time.Duration
 	slowStart   time.Duration
+	closes      bool // what is open to members that have gone
 }
 
 func policyOf(r *conf.Route) policy {
-	return policy{maxFails: uint32(r.MaxFails), failTimeout: r.FailTimeout, slowStart: r.SlowStart}
+	return policy{maxFails: uint32(r.MaxFails), failTimeout: r.FailTimeout, slowStart: r.SlowStart,
+		closes: r.CloseOnRemoval}
 }
 
 // roster is the members of the group that is in force of one route.
 type roster struct {
 	route string
 	log   *changeLog
+
+	wentOut func() // called when a member has gone out, with mu held; it must not block
 
 	mu      sync.Mutex // guards the fields below and the health of the members
 	policy  policy
@@ -50,6 +54,7 @@ func (r *roster) replace(members []*Member, p policy) {
 	r.policy, r.members = p, members
 	for _, m := range members {
 		m.present = true
+		m.closing.Store(false)
 		m.maxFails.Store(p.maxFails)
 		if m.since.IsZero() {
 			m.since = now
@@ -66,6 +71,17 @@ func (r *roster) disband() {
 	p := r.policy
 	r.mu.Unlock()
 	r.replace(nil, p)
+}
+
+// close has what is open to m end if m has gone and the route wants it, and reports whether anything is.
+func (r *roster) close(m *Member) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m.present || !r.policy.closes {
+		return false
+	}
+	m.closing.Store(true)
+	return m.Active() > 0
 }
 
 // isLongGone reports whether m has not been in the list for so long that no connection begins there any more.
@@ -156,6 +172,7 @@ func (r *roster) turn(m *Member) {
 	switch {
 	case m.isOut():
 		m.share.Store(0)
+		r.wentOut()
 	case r.policy.slowStart == 0:
 		m.share.Store(fullShare)
 	default:
