@@ -42,7 +42,7 @@ func TestClientSourceOfOtherFamily(t *testing.T) {
 			r := newRig(t, path.client, setup{route: asClient, upstreams: addrs(other)})
 			r.dialReset()
 			r.awaitEnded(stats.NoSource, 1)
-			r.claim(r.route, other.addr, same.addr)
+			r.redirect(other.addr, same.addr)
 			for range 2 {
 				client, upstream := r.through(same)
 				client.rst()

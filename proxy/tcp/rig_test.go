@@ -115,6 +115,14 @@ func (r *rig) claim(rt *route.Route, upstreams ...netip.AddrPort) {
 	r.serve(netip.PrefixFrom(r.addr.Addr(), r.addr.Addr().BitLen()), rt)
 }
 
+// redirect has new connections go to other upstreams. Those that there are keep the route that they have.
+func (r *rig) redirect(upstreams ...netip.AddrPort) {
+	r.t.Helper()
+	fresh := *r.route
+	r.route = &fresh
+	r.claim(r.route, upstreams...)
+}
+
 // serve puts a table in force that claims one prefix.
 func (r *rig) serve(p netip.Prefix, rt *route.Route) {
 	r.t.Helper()

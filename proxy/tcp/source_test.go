@@ -124,7 +124,7 @@ func testSourcePool(t *testing.T, from, to family) {
 		}
 	}
 	r.wantNoSource()
-	r.claim(r.route, up.addr, spare.addr)
+	r.redirect(up.addr, spare.addr)
 	client, upstream := r.through(spare)
 	if carried[upstream.from()] == 0 {
 		t.Errorf("the second upstream is reached from %s", upstream.from())
@@ -190,7 +190,7 @@ func TestSourcePortsForEachUpstream(t *testing.T) {
 			narrowPorts(t)
 			var open []*peer
 			for _, up := range servers {
-				r.claim(r.route, up.addr)
+				r.redirect(up.addr)
 				for range portsLeft {
 					client, upstream := r.through(up)
 					open = append(open, client, upstream)
