@@ -24,7 +24,7 @@ func dnsPlan(o Options) (plan Plan, families int) {
 	if o.Quick {
 		return Plan{Rounds: 7, Limit: 25 * time.Second, Seed: o.Seed}, 1
 	}
-	return Plan{Rounds: 15, Limit: 4 * time.Minute, Seed: o.Seed}, 2
+	return Plan{Rounds: 15, Limit: 3 * time.Minute, Seed: o.Seed}, 2
 }
 
 // dnsRun is one run of the dns suite.

@@ -23,7 +23,7 @@ func tcpPlan(o Options) (plan Plan, each time.Duration, families []proxyFamily) 
 	if o.Quick {
 		return Plan{Rounds: leastRounds, Seed: o.Seed}, 30 * time.Millisecond, proxyFamilies[:1]
 	}
-	return Plan{Rounds: 15, Limit: 7 * time.Minute, Seed: o.Seed}, 150 * time.Millisecond, proxyFamilies
+	return Plan{Rounds: 15, Limit: 5 * time.Minute, Seed: o.Seed}, 150 * time.Millisecond, proxyFamilies
 }
 
 func runTCP(ctx context.Context, s *session) ([]WorkResult, error) {

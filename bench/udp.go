@@ -20,7 +20,7 @@ func udpPlan(o Options) (plan Plan, each time.Duration, families []proxyFamily) 
 	if o.Quick {
 		return Plan{Rounds: leastRounds, Seed: o.Seed}, 50 * time.Millisecond, proxyFamilies[:1]
 	}
-	return Plan{Rounds: 15, Limit: 5 * time.Minute, Seed: o.Seed}, 200 * time.Millisecond, proxyFamilies
+	return Plan{Rounds: 15, Limit: 4 * time.Minute, Seed: o.Seed}, 200 * time.Millisecond, proxyFamilies
 }
 
 func runUDP(ctx context.Context, s *session) ([]WorkResult, error) {
