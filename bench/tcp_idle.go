@@ -69,8 +69,7 @@ type idleLoad struct {
 
 // grow opens connections until there are n, and waits until the upstream has as many.
 func (l *idleLoad) grow(n, upstream int) error {
-	before := countDescriptors(upstream)
-	more := n - len(l.fds)
+	before, more := settledDescriptors(upstream), n-len(l.fds)
 	for len(l.fds) < n {
 		fd, err := dial(l.to)
 		if err != nil {
@@ -132,6 +131,21 @@ func waitFor(fd int, events int16) error {
 		}
 		return nil
 	}
+}
+
+// settledDescriptors returns how many descriptors a process has open once it has dealt with the connections that have
+// ended: when the number has stayed the same for a while.
+func settledDescriptors(pid int) int {
+	n := countDescriptors(pid)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+		now := countDescriptors(pid)
+		if now == n {
+			break
+		}
+		n = now
+	}
+	return n
 }
 
 // countDescriptors returns how many descriptors processes have open.

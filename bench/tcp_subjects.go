@@ -14,6 +14,7 @@ import (
 // The subjects that others are compared with.
 const (
 	haproxyName = "HAProxy"
+	ioCopyName  = "io.Copy"
 	routerName  = "plain router"
 	againSuffix = " again" // of the A/A control
 )
@@ -44,7 +45,7 @@ func tcpSubjects(p proxyPrograms) []proxySubject {
 		{name: haproxyName + " behind TPROXY", needs: transparent, prepare: prepareTransparent, command: haproxy, logsToStdout: true,
 			config: func(b *proxyBed) string { return haproxyConfig(b, transparentBinds()) }},
 		{name: "nginx", needs: nginxPrograms, prepare: prepareLocal, config: nginxTCPConfig, command: nginxCommand, canLog: true},
-		{name: "io.Copy", prepare: prepareLocal,
+		{name: ioCopyName, prepare: prepareLocal,
 			command: func(b *proxyBed) []string { return copyProxyCommand(p.self) }},
 		{name: routerName, prepare: prepareRouter},
 	}

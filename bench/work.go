@@ -65,7 +65,8 @@ const leastRounds = 5
 const warmUp = 1
 
 // Run measures the works and returns one result for each, in their order. Progress is told what is done as rounds
-// begin. A done ctx ends it with ctx's error after the measurement under way.
+// begin. A measurement that fails is made once more, as a busy machine may have starved it; failing again ends the run.
+// A done ctx ends it with ctx's error after the measurement under way.
 func Run(ctx context.Context, works []Work, plan Plan, progress *Progress) ([]WorkResult, error) {
 	rng := rand.New(rand.NewPCG(plan.Seed, 0))
 	samples := make([][][]Sample, len(works)) // by work and subject
@@ -103,6 +104,9 @@ func Run(ctx context.Context, works []Work, plan Plan, progress *Progress) ([]Wo
 func (w *Work) measure(subject int) (Sample, error) {
 	s := &w.Subjects[subject]
 	sample, err := s.Measure()
+	if err != nil {
+		sample, err = s.Measure()
+	}
 	if err == nil && len(sample.Values) != len(w.Figures) {
 		err = fmt.Errorf("%d values for %d figures", len(sample.Values), len(w.Figures))
 	}
