@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"anyport/bench/netlab"
 	"anyport/conf/rule"
 )
 
@@ -52,13 +53,14 @@ func TestReservedPorts(t *testing.T) {
 
 // TestReservedPortsOfHost writes the sysctl of the tests' namespace.
 func TestReservedPortsOfHost(t *testing.T) {
+	netlab.RequireRoot(t)
 	cookie, err := netnsCookie()
 	must(t, err)
 	r := reservedPorts{reservedSysctl, filepath.Join(t.TempDir(), "note"), cookie}
 	before, err := os.ReadFile(r.sysctl)
 	must(t, err)
-	if os.Geteuid() != 0 || strings.TrimSpace(string(before)) != "" {
-		t.Skip("needs root and a namespace without reserved ports")
+	if strings.TrimSpace(string(before)) != "" {
+		t.Fatalf("a fresh namespace reserves %s", before)
 	}
 	must(t, r.set([]rule.PortRange{{First: 10000, Last: 32767}, {First: 40001, Last: 40001}}))
 	text, err := os.ReadFile(r.sysctl)

@@ -197,3 +197,18 @@ func BenchmarkSources(b *testing.B) {
 		}
 	})
 }
+
+// Whoever leaves without having been admitted makes no room for others.
+func TestLeaveOfNobody(t *testing.T) {
+	s := NewSources(1, 32, 64)
+	for _, src := range []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")} {
+		s.Leave(src)
+		if n := s.Networks(); n != 0 {
+			t.Errorf("%d networks have something open", n)
+		}
+		if !s.Enter(src) || s.Enter(src) {
+			t.Errorf("%s is not held to one", src)
+		}
+		s.Leave(src)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"anyport/bench/netlab"
 	"anyport/conf"
 )
 
@@ -21,7 +22,7 @@ func answering(t *testing.T, host, answer string) (tcp, udp netip.AddrPort) {
 	t.Helper()
 	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
-		t.Skipf("no address of this family: %v", err)
+		netlab.Missing(t, "the address "+host)
 	}
 	p, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
 	if err != nil {
