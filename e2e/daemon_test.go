@@ -163,10 +163,21 @@ func runShort(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, status int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// lookupLinks describes the sk_lookup links of a network namespace.
-func lookupLinks(t *testing.T, netns uint64) []string {
+// lookupLinks describes the sk_lookup links of a network namespace. A link that another test is just making cannot be
+// looked at yet, so that they are listed again.
+func lookupLinks(t *testing.T, netns uint64) (found []string) {
 	t.Helper()
-	var found []string
+	waitFor(t, "BPF links to be listed", func() bool {
+		var err error
+		if found, err = listLookupLinks(netns); err != nil && !errors.Is(err, syscall.EAGAIN) {
+			t.Fatalf("list BPF links: %v", err)
+		}
+		return err == nil
+	})
+	return found
+}
+
+func listLookupLinks(netns uint64) (found []string, err error) {
 	it := new(link.Iterator)
 	defer it.Close()
 	for it.Next() {
@@ -178,8 +189,5 @@ func lookupLinks(t *testing.T, netns uint64) []string {
 			found = append(found, fmt.Sprintf("sk_lookup link %d", info.ID))
 		}
 	}
-	if err := it.Err(); err != nil {
-		t.Errorf("list BPF links: %v", err)
-	}
-	return found
+	return found, it.Err()
 }

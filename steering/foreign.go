@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // ForeignProgram is another sk_lookup program in the namespace. All of them run for every lookup, in the order in which
@@ -80,8 +82,23 @@ func (f *ForeignProgram) identify() error {
 	return nil
 }
 
-// links returns the ids of the namespace's links by program, the oldest first; none without CAP_SYS_ADMIN.
-func (s *Steering) links() (map[ebpf.ProgramID][]link.ID, error) {
+// linkTries bounds how often links that somebody is just making are met in a row.
+const linkTries = 100
+
+// links returns the ids of the namespace's links by program, the oldest first; none without CAP_SYS_ADMIN. A link that is
+// being made, anywhere on the host, cannot be looked at yet (EAGAIN, bpf_link_by_id in kernel/bpf/syscall.c), which ends
+// the list: it is read again.
+func (s *Steering) links() (links map[ebpf.ProgramID][]link.ID, err error) {
+	for range linkTries {
+		if links, err = s.listLinks(); !errors.Is(err, unix.EAGAIN) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return links, err
+}
+
+func (s *Steering) listLinks() (map[ebpf.ProgramID][]link.ID, error) {
 	links := make(map[ebpf.ProgramID][]link.ID)
 	var it link.Iterator
 	defer it.Close()
