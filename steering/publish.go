@@ -175,8 +175,12 @@ func (p *publication) carryTables() error {
 	return err
 }
 
-// clearReused clears the counters that pass from vanished rules to new ones. The live generation does not use them.
+// clearReused clears what passes from vanished rules to new ones with their ids: the counters, and what sources have used
+// up of a connection rate. The live generation does not use them.
 func (p *publication) clearReused() error {
+	if len(p.ids.reused) == 0 {
+		return nil
+	}
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
 		return fmt.Errorf("clear counters: %w", err)
@@ -185,6 +189,28 @@ func (p *publication) clearReused() error {
 	for _, id := range p.ids.reused {
 		if err := p.shared[bpf.SteerMapCounters].Put(id, zero); err != nil {
 			return fmt.Errorf("clear counters: %w", err)
+		}
+	}
+	return p.clearBuckets()
+}
+
+// clearBuckets deletes the buckets of reused ids.
+func (p *publication) clearBuckets() error {
+	m := p.shared[bpf.SteerMapBuckets]
+	keys := make([]bpf.SteerBucketKey, m.MaxEntries())
+	var cursor ebpf.MapBatchCursor
+	n, err := m.BatchLookup(&cursor, keys, make([]uint64, len(keys)), nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) { // which says that there is no more
+		return fmt.Errorf("clear connection rates: %w", err)
+	}
+	slices.Sort(p.ids.reused)
+	for i := range keys[:n] {
+		if _, reused := slices.BinarySearch(p.ids.reused, keys[i].Counter); !reused {
+			continue
+		}
+		err := m.Delete(&keys[i])
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) { // forgotten meanwhile, for room
+			return fmt.Errorf("clear connection rates: %w", err)
 		}
 	}
 	return nil

@@ -30,8 +30,11 @@ type rateTest struct {
 	lastPort atomic.Uint32 // that a client has left from
 }
 
-func newRateTest(t *testing.T, syncookies int) *rateTest {
+func newRateTest(t *testing.T, syncookies int, options ...func(*Options)) *rateTest {
 	r := &rateTest{world: newWorld(t)}
+	for _, set := range options {
+		set(&r.opts)
+	}
 	if err := r.ns.Sysctl("net.ipv4.tcp_syncookies", fmt.Sprint(syncookies)); err != nil {
 		t.Fatal(err)
 	}
@@ -164,6 +167,20 @@ func TestRateOutlivesGenerations(t *testing.T) {
 		publish(t, r.s, steerAll())
 		if n := r.admitted(4, a, anycast); n != 4 {
 			t.Errorf("served %d of 4 times without a rate", n)
+		}
+	}
+}
+
+// A rule that takes over the id of a vanished one does not take over what sources had used up.
+func TestRateOfReusedID(t *testing.T) {
+	r := newRateTest(t, 1, func(o *Options) { o.MaxRules = 2 })
+	for _, anycast := range families {
+		a, _, _ := sources(anycast)
+		for _, name := range []string{"a", "b", "c", "d"} {
+			publish(t, r.s, rated(name, 3))
+			if n := r.admitted(4, a, anycast); n != 3 {
+				t.Errorf("rule %q served %d times, its burst is 3", name, n)
+			}
 		}
 	}
 }
