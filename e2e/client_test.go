@@ -69,6 +69,18 @@ func tryEchoHere(to netip.AddrPort, greeting string, payload []byte) error {
 	return nil
 }
 
+// expectGreeting reads what the upstream says first.
+func expectGreeting(c *net.TCPConn, want string) error {
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil {
+		return err
+	}
+	if string(got) != want {
+		return fmt.Errorf("greeting of %s is %q, not %q", c.RemoteAddr(), got, want)
+	}
+	return nil
+}
+
 // pingPong sends want and reads as much into got, which must then be the same.
 func pingPong(c *net.TCPConn, want, got []byte) error {
 	c.SetDeadline(time.Now().Add(deadline))
