@@ -211,9 +211,9 @@ func TestHopIsCounted(t *testing.T) {
 func TestIdle(t *testing.T) {
 	b := newBed(t, 10)
 	forFamilies(t, func(t *testing.T, f family) {
-		const idle = 300 * time.Millisecond
+		const idle = time.Second // a loaded machine may pause for some of it
 		c := newCrossing(t, b, f, idle)
-		for range 10 { // one way is enough to keep both alive
+		for range 8 { // one way is enough to keep both alive
 			send(t, c.client, []byte("?"))
 			expect(t, c.upstream, []byte("?"))
 			time.Sleep(idle / 6)
