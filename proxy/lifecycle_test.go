@@ -132,7 +132,7 @@ func TestNewFailsHalfWay(t *testing.T) {
 			t.Errorf("%s: no error", c.what)
 			must(t, s.Close())
 		}
-		if after := descriptors(t); after != before {
+		if after := descriptors(t); after > before { // fewer: what the tests before had not yet closed
 			t.Errorf("%s: %d descriptors, %d before", c.what, after, before)
 		}
 	}
