@@ -88,9 +88,10 @@ func (d *decoder) checkTproxy(c *draft) {
 		d.fault(c.top.at("tproxy_port"), "remove it, or the server", "the DNS server %q needs sk_lookup", s.Name)
 	}
 	for _, got := range c.routes {
-		if got.given("connection_rate_per_source") {
-			d.fault(got.at("connection_rate_per_source"), "remove it, or tproxy_port",
-				"needs sk_lookup, which tproxy_port turns off")
+		for _, key := range []string{"connection_rate_per_source", "mss"} {
+			if got.given(key) {
+				d.fault(got.at(key), "remove it, or tproxy_port", "needs sk_lookup, which tproxy_port turns off")
+			}
 		}
 	}
 }

@@ -17,7 +17,8 @@ import (
 	"anyport/conf/rule"
 )
 
-// Services that rules steer to: the numbers that [rule.Rule.Service] takes.
+// Services that rules steer to: the numbers that [rule.Rule.Service] takes. Others, from [Route.Service], are the proxy's
+// TCP listener for one mss and its UDP socket for clients.
 const (
 	ServiceProxy   uint16 = iota // the proxy's TCP listener and its UDP socket for clients
 	ServiceReplies               // the proxy's UDP socket for upstream replies
@@ -122,6 +123,8 @@ type Route struct {
 	HalfClose      time.Duration  // TCP; 0: none
 	UserTimeout    time.Duration  // TCP; 0: the kernel's own limit
 	Keepalive      time.Duration  // TCP; 0: none
+	MSS            int            // TCP: the largest segment to and from clients, in bytes; 0: what the link allows
+	Service        uint16         // what its rule steers to: ServiceProxy, or that of the listener for MSS
 	MaxConnections int            // TCP connections at once; 0: no limit but the total
 	ConnectionRate rule.Rate      // of new TCP connections from each source; without the length of networks
 	MaxFlows       int            // UDP flows at once; 0: no limit but the total

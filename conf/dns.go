@@ -36,9 +36,10 @@ type DNS struct {
 // number each.
 const maxServers = 128
 
-// KeepServices returns c with its DNS servers under service numbers that go with those of old: a server that old has,
-// by name, keeps its number, and the others get numbers that old does not use. A packet that is judged by old's rules
-// while c comes into force then never reaches another server than it was meant for.
+// KeepServices returns c with its DNS servers and listeners under service numbers that go with those of old: a server
+// that old has, by name, and a listener that it has, by mss, keeps its number, and the others get numbers that old does
+// not use. A packet that is judged by old's rules while c comes into force then never reaches another socket than it was
+// meant for.
 func (c *Config) KeepServices(old *Config) *Config {
 	numbers := make(map[string]uint16)
 	used := make(map[uint16]bool)
@@ -46,6 +47,7 @@ func (c *Config) KeepServices(old *Config) *Config {
 		numbers[s.Name], used[s.Service] = s.Service, true
 	}
 	kept := *c
+	kept.Routes = keepListeners(c.Routes, old.Routes)
 	kept.DNS = slices.Clone(c.DNS)
 	free := ServiceDNS
 	for i := range kept.DNS {

@@ -61,6 +61,7 @@ func (d *decoder) draft(doc *document) *draft {
 		route, got := d.route(s, i+1)
 		c.Routes, c.routes = append(c.Routes, route), append(c.routes, got)
 	}
+	d.giveListeners(c)
 	for i, s := range sections["dns"] {
 		server, got := d.dns(s, i+1)
 		c.DNS, c.dns = append(c.DNS, server), append(c.dns, got)

@@ -136,6 +136,7 @@ idle_timeout = "10m"
 half_close_timeout = "1m"
 tcp_user_timeout = "30s"
 tcp_keepalive = "90s"
+mss = 1360
 max_connections = 500
 offload = "off"
 connection_rate_per_source = "30/m"
@@ -217,6 +218,8 @@ query_log = "1/1000"
 			HalfClose:      time.Minute,
 			UserTimeout:    30 * time.Second,
 			Keepalive:      90 * time.Second,
+			MSS:            1360,
+			Service:        serviceListener,
 			MaxConnections: 500,
 			ConnectionRate: rule.Rate{Interval: 2 * time.Second, Burst: 7},
 			OffloadAfter:   3,

@@ -31,6 +31,7 @@ var routeKeys = []key[Route]{
 	{"half_close_timeout", single(func(r *Route) *time.Duration { return &r.HalfClose }, parseTimeout)},
 	{"tcp_user_timeout", single(func(r *Route) *time.Duration { return &r.UserTimeout }, parseUserTimeout)},
 	{"tcp_keepalive", single(func(r *Route) *time.Duration { return &r.Keepalive }, parseKeepalive)},
+	{"mss", setMSS},
 	{"max_connections", integer(func(r *Route) *int { return &r.MaxConnections }, 0, maxConnections)},
 	{"max_flows", integer(func(r *Route) *int { return &r.MaxFlows }, 0, maxFlows)},
 	{"connection_rate_per_source", single(func(r *Route) *time.Duration { return &r.ConnectionRate.Interval }, parseRate)},
@@ -77,6 +78,9 @@ func (d *decoder) route(s *section, number int) (Route, reading) {
 	got := decode(d, s, defaults()["route"], routeKeys, &r)
 	if !got.given("name") {
 		r.Name = "route-" + strconv.Itoa(number)
+	}
+	if r.Action != rule.Steer || r.Protocol == rule.UDP {
+		r.MSS = 0 // it has no effect, of which checkAction warns
 	}
 	r.ConnectionRate = d.completeRate(r, got)
 	d.checkAction(r, got)

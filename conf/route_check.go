@@ -8,7 +8,7 @@ import (
 
 // tcpKeys are the keys of a route that say nothing about UDP.
 var tcpKeys = []string{"accept_proxy_from", "proxy_header_timeout", "connect_timeout", "half_close_timeout",
-	"tcp_user_timeout", "tcp_keepalive", "max_connections", "connection_rate_per_source"}
+	"tcp_user_timeout", "tcp_keepalive", "mss", "max_connections", "connection_rate_per_source"}
 
 // udpKeys are those that say nothing about TCP.
 var udpKeys = []string{"max_flows"}

@@ -46,7 +46,7 @@ func (r Route) rule() rule.Rule {
 		Ports:    r.Ports,
 		From:     r.From,
 		Verdict:  r.Action,
-		Service:  ServiceProxy,
+		Service:  r.Service,
 		Fallback: rule.NoService,
 	}
 }

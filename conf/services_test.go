@@ -53,3 +53,35 @@ func TestKeepServices(t *testing.T) {
 		t.Errorf("free numbers are not used again: %v", got)
 	}
 }
+
+// withMSS returns a configuration with a route for each mss.
+func withMSS(t *testing.T, list ...int) *Config {
+	t.Helper()
+	text := "prefixes = [\"198.18.0.0/20\"]\n"
+	for i, mss := range list {
+		text += fmt.Sprintf("[[route]]\nports = \"%d\"\nmss = %d\nupstream = [\"10.0.0.5\"]\n", i+1, mss)
+	}
+	return parse(t, "test.toml", text)
+}
+
+// A listener for an mss keeps its number, too; routes with the same one share it, and those without have the proxy's.
+func TestKeepListeners(t *testing.T) {
+	const first = serviceListener
+	check := func(c *Config, want ...uint16) *Config {
+		t.Helper()
+		for i, r := range c.RuleSet().Rules {
+			if r.Service != want[i] {
+				t.Errorf("route %d steers to %d, want %d", i+1, r.Service, want[i])
+			}
+		}
+		return c
+	}
+	old := check(withMSS(t, 1000, 0, 1200, 1000), first, ServiceProxy, first+1, first)
+	fresh := withMSS(t, 1100, 1200, 0, 1300)
+	kept := check(fresh.KeepServices(old), first+2, first+1, ServiceProxy, first+3)
+	check(fresh, first, first+1, ServiceProxy, first+2)
+	check(withMSS(t, 1400, 1300).KeepServices(kept), first, first+3)
+	if last := first + 2*maxListeners; last > RepliesService(maxUDPWorkers-1) {
+		t.Errorf("listeners reach to service %d, which is one for UDP replies", last)
+	}
+}

@@ -18,8 +18,9 @@ type capture struct {
 	stop chan struct{}
 	done chan struct{}
 
-	mu   sync.Mutex // guards the field below
-	seen []packet
+	mu       sync.Mutex // guards the fields below
+	seen     []packet
+	segments []segment
 }
 
 // startCapture captures on an interface of a namespace until the test ends.
@@ -74,11 +75,19 @@ func (c *capture) loop() {
 		if err != nil {
 			continue // the receive timeout: look at stop
 		}
-		if p, ok := parsePacket(buf[:n]); ok {
-			c.mu.Lock()
-			c.seen = append(c.seen, p)
-			c.mu.Unlock()
-		}
+		c.keep(buf[:n])
+	}
+}
+
+// keep remembers what these tests look for in a frame.
+func (c *capture) keep(frame []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p, ok := parsePacket(frame); ok {
+		c.seen = append(c.seen, p)
+	}
+	if s, ok := parseSegment(frame); ok {
+		c.segments = append(c.segments, s)
 	}
 }
 

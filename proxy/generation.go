@@ -137,6 +137,9 @@ func (s *Server) Apply(g *Generation) error {
 	if err := s.addReturnPaths(g, fresh); err != nil {
 		return err
 	}
+	if err := s.addListeners(g); err != nil {
+		return err
+	}
 	if err := s.swap(g); err != nil {
 		return err
 	}

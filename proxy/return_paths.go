@@ -113,7 +113,7 @@ func returnPathsOf(e *upstream.Endpoint, ports []rule.PortRange) []ReturnPath {
 // by the generation before has a claim on its endpoint long before the second look.
 const settleInterval = 2 * route.Grace
 
-// settleLoop removes return paths that nobody needs any more, until ctx is done.
+// settleLoop removes return paths and listeners that nobody needs any more, until ctx is done.
 func (s *Server) settleLoop(ctx context.Context) {
 	tick := time.NewTicker(settleInterval)
 	defer tick.Stop()
@@ -125,6 +125,7 @@ func (s *Server) settleLoop(ctx context.Context) {
 			if err := s.settlePaths(); err != nil {
 				s.logger.Warn("remove return paths", "error", err)
 			}
+			s.settleListeners()
 		}
 	}
 }

@@ -133,8 +133,14 @@ func (r *rig) wantReturned() {
 // address returns where the listener is bound.
 func (r *rig) address() netip.AddrPort {
 	r.t.Helper()
-	sa, err := unix.Getsockname(r.listener.FD())
-	must(r.t, err)
+	return localAddress(r.t, r.listener.FD())
+}
+
+// localAddress returns where a socket is bound.
+func localAddress(t *testing.T, fd int) netip.AddrPort {
+	t.Helper()
+	sa, err := unix.Getsockname(fd)
+	must(t, err)
 	in6 := sa.(*unix.SockaddrInet6)
 	return netip.AddrPortFrom(netip.AddrFrom16(in6.Addr).Unmap(), uint16(in6.Port))
 }

@@ -44,6 +44,7 @@ var Home = netip.MustParseAddrPort("[::ffff:127.0.0.1]:0")
 var (
 	errRunning   = errors.New("proxy runs already")
 	errNoReplies = errors.New("replies to clients' addresses cannot be brought here")
+	errNoService = errors.New("nothing can be steered to other services")
 )
 
 // Options is what a Server needs besides its configuration, all of it.
@@ -54,6 +55,10 @@ type Options struct {
 	Lookup  upstream.LookupFunc
 	Logger  *slog.Logger
 
+	// Assign has a service's TCP connections and UDP datagrams steered to sockets, in place of those that it had. It is
+	// called like Publish, before a table leads to the service; where it is nil, routes with an mss are refused.
+	Assign func(service uint16, listener, clients syscall.Conn) error
+
 	// BringReplies makes exactly these the sources whose packets are local here, whatever their destination, or changes
 	// nothing and returns an error. It is called like Publish; where it is nil, routes with the clients' addresses are
 	// refused.
@@ -63,6 +68,7 @@ type Options struct {
 // Server is the proxy. Its methods are safe for concurrent use.
 type Server struct {
 	publish         func(*rule.Table) error
+	assign          func(service uint16, listener, clients syscall.Conn) error
 	bringReplies    func([]ReturnPath) error
 	lookup          upstream.LookupFunc
 	logger          *slog.Logger
@@ -90,6 +96,7 @@ type Server struct {
 	steered   int                                   // so many of the sources are in the kernel's rules
 	paths     map[heldPath]*upstream.Member         // return paths, and whose connections hold them
 	idlePaths map[heldPath]bool                     // of the paths: those that nobody needed at the last look
+	listeners listeners
 }
 
 // New opens the sockets and data planes for cfg's workers, limits and access log, which stay as they are for the
@@ -103,8 +110,12 @@ func New(cfg *conf.Config, opts Options) (*Server, error) {
 	if opts.BringReplies == nil {
 		opts.BringReplies = func([]ReturnPath) error { return errNoReplies }
 	}
+	if opts.Assign == nil {
+		opts.Assign = func(uint16, syscall.Conn, syscall.Conn) error { return errNoService }
+	}
 	s := &Server{
 		publish:         opts.Publish,
+		assign:          opts.Assign,
 		bringReplies:    opts.BringReplies,
 		lookup:          opts.Lookup,
 		logger:          opts.Logger,
@@ -128,6 +139,7 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 		}
 	}
 	at := homesOf(cfg.TproxyPort)
+	s.listeners = listeners{home: at.clients, byMSS: make(map[int]*mssListener)}
 	if s.listener, err = sock.ListenTCP(at.clients); err != nil {
 		return err
 	}
@@ -151,7 +163,7 @@ func (s *Server) open(cfg *conf.Config, workers int) (err error) {
 
 // Sockets returns the sockets to steer: TCP connections and UDP datagrams of clients to the first two, which are
 // [conf.ServiceProxy], and datagrams of upstreams to those of the UDP workers, [conf.RepliesService]. With several
-// workers, that for clients is one of a reuseport group.
+// workers, that for clients is one of a reuseport group. Other listeners are assigned by Apply.
 func (s *Server) Sockets() (listener, clients syscall.Conn, replies []syscall.Conn) {
 	for _, r := range s.udp.replies {
 		replies = append(replies, r)
@@ -279,7 +291,7 @@ func (s *Server) release() error {
 	if s.listener != nil {
 		errs = append(errs, s.listener.Close())
 	}
-	errs = append(errs, s.udp.closeSockets())
+	errs = append(errs, s.listeners.close(), s.udp.closeSockets())
 	s.accessLog.Close()
 	return errors.Join(errs...)
 }

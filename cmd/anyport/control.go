@@ -50,6 +50,7 @@ type daemonStatus struct {
 	Drops         map[string]uint64       `json:"udp_drops"`
 	UDPSources    map[netip.Addr][]string `json:"udp_sources"` // NAT address -> port ranges
 	UDPTransmit   proxy.TransmitInfo      `json:"udp_transmit"`
+	Listeners     []proxy.ListenerInfo    `json:"listeners"` // for TCP clients that are told an MSS
 	AccessLogLost uint64                  `json:"access_log_lost"`
 	Offload       *offload.Status         `json:"offload,omitempty"` // null: no route wants it
 }

@@ -130,7 +130,7 @@ func (d *daemon) open() (cfg *conf.Config, err error) {
 // openServer opens the proxy, and the program last: a start that fails before leaves the one of a daemon that was
 // killed in place, which refuses what nobody serves.
 func (d *daemon) openServer(cfg *conf.Config) (err error) {
-	d.server, err = proxy.New(cfg, proxy.Options{Publish: d.publish, BringReplies: d.bringReplies,
+	d.server, err = proxy.New(cfg, proxy.Options{Publish: d.publish, Assign: d.assign, BringReplies: d.bringReplies,
 		Lookup: net.DefaultResolver.LookupNetIP, Logger: d.logger})
 	if err != nil {
 		return err

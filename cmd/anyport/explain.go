@@ -150,6 +150,9 @@ func (e *explainer) explain(out io.Writer, p rule.Protocol, src netip.Addr, dst 
 	if limit := e.rate(list[0], p, dst.Addr()); limit != "" {
 		fmt.Fprintf(out, "  rate:     %s\n", limit)
 	}
+	if mss := e.mss(list[0], p); mss != 0 {
+		fmt.Fprintf(out, "  mss:      %d\n", mss)
+	}
 	if e.steer == nil {
 		fmt.Fprintln(out, "  kernel:   not asked: no program is loaded in this network namespace")
 		return true, nil
@@ -205,6 +208,14 @@ func (e *explainer) decision(winner rule.Candidate) string {
 		}
 	}
 	return "proxied to " + strings.Join(upstreams, ", ")
+}
+
+// mss returns what clients of the winner are told, or 0 if its route does not say.
+func (e *explainer) mss(winner rule.Candidate, p rule.Protocol) int {
+	if p != rule.TCP || winner.Rule < 0 || winner.Rule >= len(e.config.Routes) {
+		return 0
+	}
+	return e.config.Routes[winner.Rule].MSS
 }
 
 // rate says in words how often a source may come, or "" if that is not limited.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -73,10 +74,7 @@ func (d *daemon) warnOfForeign() {
 
 func (d *daemon) assignSockets() error {
 	listener, clients, replies := d.server.Sockets()
-	if err := d.steer.Assign(conf.ServiceProxy, rule.TCP, listener); err != nil {
-		return err
-	}
-	if err := d.steer.Assign(conf.ServiceProxy, rule.UDP, clients); err != nil {
+	if err := d.assign(conf.ServiceProxy, listener, clients); err != nil {
 		return err
 	}
 	for worker, socket := range replies {
@@ -85,6 +83,11 @@ func (d *daemon) assignSockets() error {
 		}
 	}
 	return nil
+}
+
+// assign puts the sockets of a service into its slots.
+func (d *daemon) assign(service uint16, listener, clients syscall.Conn) error {
+	return errors.Join(d.steer.Assign(service, rule.TCP, listener), d.steer.Assign(service, rule.UDP, clients))
 }
 
 // serve obeys orders until one, or the failure of a part, ends the service; then it drains.
@@ -110,7 +113,7 @@ func (d *daemon) drain(ctx context.Context) {
 	d.setDraining()
 	timeout := d.current().DrainTimeout
 	d.logger.Info("draining; a second signal stops at once", "timeout", timeout)
-	if err := d.steer.Release(conf.ServiceProxy, rule.TCP); err != nil {
+	if err := d.refuseConnections(); err != nil {
 		d.logger.Error("refuse new connections", "error", err)
 	}
 	if timeout > 0 {
@@ -124,6 +127,15 @@ func (d *daemon) drain(ctx context.Context) {
 	if err := eg.Wait(); err != nil {
 		d.logger.Warn("connections were cut off", "error", err)
 	}
+}
+
+// refuseConnections has the kernel refuse TCP connections to the proxy.
+func (d *daemon) refuseConnections() error {
+	err := d.steer.Release(conf.ServiceProxy, rule.TCP)
+	for _, l := range d.server.Listeners() {
+		err = errors.Join(err, d.steer.Release(l.Service, rule.TCP))
+	}
+	return err
 }
 
 // notify tells the service manager, if it asked to be told.

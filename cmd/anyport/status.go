@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"anyport/conf"
+	"anyport/proxy"
 	"anyport/steering"
 )
 
@@ -35,6 +36,7 @@ type socketStatus struct {
 	Service  string `json:"service"`
 	Protocol string `json:"protocol"`
 	Cookie   uint64 `json:"cookie"`
+	number   uint16 // of the service
 }
 
 type ruleStatus struct {
@@ -82,7 +84,9 @@ func newReport(bpffs string) (*report, error) {
 		return nil, err
 	}
 	defer s.Close()
-	r.Kernel, err = readKernel(s)
+	if r.Kernel, err = readKernel(s); err == nil && r.Daemon != nil {
+		r.Kernel.nameListeners(r.Daemon.Listeners)
+	}
 	return &r, err
 }
 
@@ -100,7 +104,7 @@ func readKernel(s *steering.Steering) (*kernelStatus, error) {
 		return nil, err
 	}
 	for _, slot := range slots {
-		k.Sockets = append(k.Sockets, socketStatus{serviceName(slot.Service), slot.Protocol.String(), slot.Cookie})
+		k.Sockets = append(k.Sockets, socketStatus{serviceName(slot.Service), slot.Protocol.String(), slot.Cookie, slot.Service})
 	}
 	counters, err := s.Counters()
 	if err != nil {
@@ -135,6 +139,17 @@ func serviceName(service uint16) string {
 		return "dns"
 	}
 	return fmt.Sprint(service)
+}
+
+// nameListeners names the services that a daemon has listeners for.
+func (k *kernelStatus) nameListeners(list []proxy.ListenerInfo) {
+	for i := range k.Sockets {
+		for _, l := range list {
+			if k.Sockets[i].number == l.Service {
+				k.Sockets[i].Service = fmt.Sprintf("proxy, mss %d", l.MSS)
+			}
+		}
+	}
 }
 
 func (r *report) print(out io.Writer) error {

@@ -70,6 +70,7 @@ func (d *daemon) status() daemonStatus {
 		}
 	}
 	s.UDPTransmit = d.server.Transmit()
+	s.Listeners = d.server.Listeners()
 	s.AccessLogLost = d.server.AccessLogLost()
 	s.Offload = d.flows.status()
 	return s

@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"strings"
@@ -333,5 +334,19 @@ func TestEpoll(t *testing.T) {
 	}
 	if n, err := (Epoll{-1}).Wait(events, 0); err == nil {
 		t.Errorf("%d events of a set that is not open", n)
+	}
+}
+
+// The kernel's bounds are those that the configuration documents.
+func TestSetMSS(t *testing.T) {
+	l, err := ListenTCP(netip.MustParseAddrPort("[::ffff:127.0.0.1]:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for mss, want := range map[int]error{87: unix.EINVAL, 88: nil, 32767: nil, 32768: unix.EINVAL} {
+		if err := l.SetMSS(mss); !errors.Is(err, want) {
+			t.Errorf("SetMSS(%d): %v, want %v", mss, err, want)
+		}
 	}
 }

@@ -13,24 +13,26 @@ import (
 // acceptBatch is how many connections are accepted before other events have their turn.
 const acceptBatch = 64
 
-// accept takes connections from the listener's queue. What it leaves there is reported again.
-func (w *worker) accept() {
+// accept takes connections from a listener's queue, and reports whether there may be more. What it leaves there is
+// reported again.
+func (w *worker) accept(l *listener) (more bool) {
 	for range acceptBatch {
-		fd, client, errno := sock.Accept(w.listener)
+		fd, client, errno := sock.Accept(l.socket.FD())
 		switch {
 		case errno == 0:
 			w.door.backoff = 0
 			w.admit(fd, client)
 		case errno == unix.EAGAIN:
-			return
+			return false
 		case lastsLonger(errno):
 			w.door.failed(w, errno)
-			if !w.turnAway() {
+			if !w.turnAway(l) {
 				w.door.close(w)
 			}
-			return
+			return false
 		}
 	}
+	return true
 }
 
 // lastsLonger tells errors of the listener or the process from those of one connection, after which the next one may
@@ -44,7 +46,7 @@ func lastsLonger(errno syscall.Errno) bool {
 	return true
 }
 
-// nudgeOthers has the other workers look into the listener's queue.
+// nudgeOthers has the other workers look into the listeners' queues.
 func (w *worker) nudgeOthers() {
 	for _, other := range w.engine.workers {
 		if other != w {
@@ -56,16 +58,16 @@ func (w *worker) nudgeOthers() {
 
 // turnAway resets what waits in the queue, with the one descriptor that is left, and reports whether that worked: if
 // not, or if another worker has taken the descriptor meanwhile, trying again at once would not either.
-func (w *worker) turnAway() bool {
+func (w *worker) turnAway(l *listener) bool {
 	w.door.reserve.close()
-	empty := w.refuseQueue()
+	empty := w.refuseQueue(l)
 	return w.door.reserve.take() == 0 && empty
 }
 
 // refuseQueue resets what waits in the queue, and reports whether it could accept all that it tried to.
-func (w *worker) refuseQueue() bool {
+func (w *worker) refuseQueue(l *listener) bool {
 	for range acceptBatch {
-		fd, client, errno := sock.Accept(w.listener)
+		fd, client, errno := sock.Accept(l.socket.FD())
 		if errno != 0 {
 			return errno == unix.EAGAIN
 		}

@@ -89,12 +89,14 @@ const nobody failure = 0
 func failureOf(s side) failure { return failure(s) + 1 }
 
 // key identifies one side of a connection in an epoll set. A slot that has been used again has another generation, so
-// a late event is told from a timely one. Generation 0 is left for the keys that are no connection.
+// a late event is told from a timely one. Generation 0 is left for the keys that are no connection: wakeupKey and those
+// of listeners.
 func (c *conn) key(s side) uint64 {
 	return uint64(c.generation)<<32 | uint64(c.index)<<1 | uint64(s)
 }
 
-const (
-	listenerKey uint64 = iota
-	wakeupKey
-)
+// isConnection reports whether an epoll key is one of a connection.
+func isConnection(key uint64) bool { return key>>32 != 0 }
+
+// wakeupKey is what a worker's own wakeup is watched with; listeners have the numbers behind it.
+const wakeupKey uint64 = 0

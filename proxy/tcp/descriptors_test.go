@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,8 +28,8 @@ const (
 	envDescriptors = "ANYPORT_TEST_DESCRIPTORS"
 )
 
-// TestServeParent is no test of its own: it is the other process of TestDescriptorsRunOut. It prints the address that
-// it serves and does what the parent writes, a command a line.
+// TestServeParent is no test of its own: it is the other process of TestDescriptorsRunOut. It prints the addresses of its
+// two listeners and does what the parent writes, a command a line.
 func TestServeParent(t *testing.T) {
 	if os.Getenv(envServer) == "" {
 		return
@@ -41,7 +42,8 @@ func TestServeParent(t *testing.T) {
 	}
 	var hogged []*os.File
 	r := newRig(t, v4, setup{upstreams: []netip.AddrPort{up}})
-	fmt.Fprintln(answers, r.addr)
+	_, second := r.listenMore()
+	fmt.Fprintln(answers, r.addr, second)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		command, value, _ := strings.Cut(lines.Text(), " ")
 		switch command {
@@ -97,6 +99,8 @@ func cpuTime() time.Duration {
 // child is the process that runs TestServeParent.
 type child struct {
 	*rig     // only what dials: t and addr
+	turns    atomic.Uint32
+	second   netip.AddrPort // of the other listener
 	commands io.Writer
 	answers  *bufio.Scanner
 }
@@ -128,8 +132,17 @@ func newChild(t *testing.T, upstream netip.AddrPort, descriptors int) *child {
 		read.Close()
 	})
 	c := &child{rig: &rig{t: t}, commands: commands, answers: bufio.NewScanner(read)}
-	c.addr = netip.MustParseAddrPort(c.answer())
+	first, second, _ := strings.Cut(c.answer(), " ")
+	c.addr, c.second = netip.MustParseAddrPort(first), netip.MustParseAddrPort(second)
 	return c
+}
+
+// next returns the listeners' addresses in turn.
+func (c *child) next() string {
+	if c.turns.Add(1)%2 == 0 {
+		return c.addr.String()
+	}
+	return c.second.String()
 }
 
 func (c *child) answer() string {
@@ -152,7 +165,7 @@ func (c *child) do(command string) string {
 // tryEcho returns a new connection that is served, or nil if it was reset.
 func (c *child) tryEcho() *peer {
 	c.t.Helper()
-	conn, err := net.DialTimeout("tcp", c.addr.String(), patience)
+	conn, err := net.DialTimeout("tcp", c.next(), patience)
 	if errors.Is(err, syscall.ECONNRESET) {
 		return nil
 	}
@@ -251,7 +264,7 @@ func (c *child) crowd() {
 
 // tryOnce reports an error if a new connection is neither served nor reset.
 func (c *child) tryOnce() {
-	conn, err := net.DialTimeout("tcp", c.addr.String(), patience)
+	conn, err := net.DialTimeout("tcp", c.next(), patience)
 	if err == nil {
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(patience))
@@ -273,14 +286,16 @@ func isReset(err error) bool {
 func (c *child) starve(t *testing.T) {
 	t.Helper()
 	c.expectOK("limit 3")
-	waiting := c.dial()
+	waiting := []*peer{c.dial(), c.dialAt(c.second)}
 	before := c.number("cpu")
 	time.Sleep(time.Second)
 	if used := c.number("cpu") - before; used > 300 {
 		t.Errorf("%d ms of processor time used in a second in which nothing could be done", used)
 	}
 	c.expectOK("limit 1024")
-	waiting.echoAgain()
+	for _, p := range waiting {
+		p.echoAgain()
+	}
 }
 
 func (c *child) expectOK(command string) {

@@ -3,14 +3,10 @@ package tcp
 import (
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"anyport/proxy/sock"
 )
 
-// door is a worker's view of the listener: open while it is in the epoll set, shut for a while when accepting fails and
-// nothing can be done about it. The queue then waits in the kernel and the loop does not spin. A worker whose door is
+// door is a worker's view of the listeners: open while they are in the epoll set, shut for a while when accepting fails
+// and nothing can be done about it. Queues then wait in the kernel and the loop does not spin. A worker whose door is
 // open has a descriptor in reserve: the kernel tells one worker of an arrival, which must be able to deal with it.
 type door struct {
 	shut      bool
@@ -28,14 +24,27 @@ const (
 	complainEvery = 10 * time.Second
 )
 
-// open puts the listener into w's epoll set, shared with the other workers' sets: each arrival wakes one of them.
+// open puts the listeners into w's epoll set: all or, if that fails, none.
 func (d *door) open(w *worker) syscall.Errno {
 	if errno := d.reserve.take(); errno != 0 {
 		return errno
 	}
-	errno := w.epoll.Add(w.listener, sock.NewEvent(unix.EPOLLIN|unix.EPOLLEXCLUSIVE, listenerKey))
-	d.shut = errno != 0
-	return errno
+	d.shut = false
+	for _, l := range w.listeners {
+		if errno := w.watchListener(l); errno != 0 {
+			d.takeOut(w)
+			return errno
+		}
+	}
+	return 0
+}
+
+// takeOut takes the listeners out of w's epoll set.
+func (d *door) takeOut(w *worker) {
+	for _, l := range w.listeners {
+		w.epoll.Remove(l.socket.FD())
+	}
+	d.shut = true
 }
 
 // failed says in the log that accepting fails, now and then.
@@ -46,14 +55,13 @@ func (d *door) failed(w *worker, cause syscall.Errno) {
 	}
 }
 
-// close takes the listener out for 5 ms, for twice as long after each further failure, and for 1 s at most. Whoever
+// close takes the listeners out for 5 ms, for twice as long after each further failure, and for 1 s at most. Whoever
 // closes an open door has been told of an arrival that no other worker has been told of: it tells them.
 func (d *door) close(w *worker) {
 	d.backoff = min(max(2*d.backoff, leastBackoff), mostBackoff)
 	d.reopenAt = w.clock.now + int64(d.backoff)
 	if !d.shut {
-		w.epoll.Remove(w.listener)
-		d.shut = true
+		d.takeOut(w)
 		w.nudgeOthers()
 	}
 }

@@ -1,10 +1,11 @@
-// Package tcp is the TCP data plane: it accepts the connections that are steered to one listener, whatever address and
-// port they were meant for, and forwards each to an upstream of the route that claims its original destination.
+// Package tcp is the TCP data plane: it accepts the connections that are steered to a listener, whatever address and
+// port they were meant for, and forwards each to an upstream of the route that claims its original destination. There is
+// one listener for all that has to be alike before a connection is accepted: the MSS that clients are told.
 //
 // # A connection's path
 //
 // Each worker is an event loop on a thread of its own, with an epoll set, a slab of connections and a 64 KiB buffer.
-// All share the listener; the kernel wakes one for each arrival (EPOLLEXCLUSIVE), which hands the connection to another
+// All share the listeners; the kernel wakes one for each arrival (EPOLLEXCLUSIVE), which hands the connection to another
 // worker if that one clearly has fewer. The original destination is the accepted socket's own address. A sender that the
 // route lists has to begin with a PROXY header, which names the client. The route names the upstream; a non-blocking
 // connect is started, and further endpoints are tried as long as connecting fails. Until it succeeds the client's socket
@@ -39,7 +40,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"anyport/proxy/limit"
 	"anyport/proxy/route"
@@ -49,7 +49,7 @@ import (
 
 // Options is what an Engine needs.
 type Options struct {
-	Listener       *sock.Socket     // from [sock.ListenTCP]; the engine does not close it
+	Listener       *sock.Socket     // from [sock.ListenTCP]; the engine does not close it. Listen adds others
 	Workers        int              // at least 1
 	Routes         *route.Live      // asked for each new connection
 	Stats          *stats.Registry  // made for at least as many workers
@@ -71,9 +71,11 @@ type Engine struct {
 	settled chan struct{} // gets a value when active falls to 0 in a drain
 	stopped chan struct{} // closed when no worker runs any more
 
-	mu       sync.Mutex // guards the fields below
-	started  bool       // Run has been called, or Close has come first
-	released bool       // the workers' descriptors are closed
+	mu        sync.Mutex // guards the fields below
+	started   bool       // Run has been called, or Close has come first
+	released  bool       // the workers' descriptors are closed
+	lastKey   uint64     // of a listener
+	listeners []*listener
 }
 
 // ErrClosed is returned by Run on an engine that has been closed.
@@ -91,15 +93,15 @@ func New(options Options) (*Engine, error) {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := unix.SetNonblock(options.Listener.FD(), true); err != nil {
-		return nil, fmt.Errorf("make TCP engine: set listener non-blocking: %w", err)
-	}
 	bound, err := descriptorBound()
 	if err != nil {
 		return nil, fmt.Errorf("make TCP engine: %w", err)
 	}
 	e := &Engine{options: options, epoch: time.Now(), bound: bound, settled: make(chan struct{}, 1),
-		stopped: make(chan struct{})}
+		stopped: make(chan struct{}), lastKey: wakeupKey}
+	if err := e.Listen(options.Listener); err != nil {
+		return nil, fmt.Errorf("make TCP engine: %w", err)
+	}
 	for id := range options.Workers {
 		w, err := newWorker(e, id)
 		if err != nil {
@@ -146,6 +148,7 @@ func (e *Engine) release() {
 		w.release()
 	}
 	e.released = true
+	e.closeLeft()
 	close(e.stopped)
 }
 

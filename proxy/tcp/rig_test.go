@@ -27,6 +27,7 @@ type rig struct {
 	t         testing.TB
 	engine    *Engine
 	listener  *sock.Socket
+	more      []*sock.Socket // other listeners
 	addr      netip.AddrPort // for clients to dial
 	registry  *stats.Registry
 	live      *route.Live
@@ -196,7 +197,9 @@ func (r *rig) end() {
 			r.t.Error(err)
 		}
 	}
-	r.listener.Close()
+	for _, l := range append(r.more, r.listener) {
+		l.Close()
+	}
 	r.accessLog.Close()
 	r.checkEngine()
 	if r.accessLog != nil {

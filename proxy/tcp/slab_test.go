@@ -64,7 +64,7 @@ func TestSlabTellsGenerationsApart(t *testing.T) {
 	if c, _ := s.find(key); c != nil {
 		t.Error("found the connection after by the key of the one before")
 	}
-	if key == listenerKey || key == wakeupKey {
+	if !isConnection(key) {
 		t.Error("a connection has a reserved key")
 	}
 }

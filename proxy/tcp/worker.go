@@ -15,31 +15,33 @@ import (
 
 // worker is one event loop. Everything but load, nudged, inbox and wakeup belongs to the loop's goroutine alone.
 type worker struct {
-	engine   *Engine
-	id       int
-	log      *slog.Logger
-	listener int
-	epoll    sock.Epoll
-	events   []sock.Event
-	buf      []byte
-	clock    clock
-	slab     slab
-	timers   timerWheel
-	routes   routeRefs
-	pipes    pipePool
-	door     door
-	again    []uint64 // keys of connections that have had their turn and can go on
-	resumed  []uint64 // what again was a round ago; its memory is used again
-	record   stats.Record
-	progress tick   // between two lines of an open connection in the access log; 0: only one, at its end
-	peer     int    // the worker that relief looked at last
-	source   uint32 // counts what connectFrom has taken
+	engine    *Engine
+	id        int
+	log       *slog.Logger
+	epoll     sock.Epoll
+	events    []sock.Event
+	buf       []byte
+	clock     clock
+	slab      slab
+	timers    timerWheel
+	routes    routeRefs
+	pipes     pipePool
+	door      door
+	listeners []*listener // that are watched while the door is open
+	lastKey   uint64      // of a listener that has been seen
+	again     []uint64    // keys of connections that have had their turn and can go on
+	resumed   []uint64    // what again was a round ago; its memory is used again
+	record    stats.Record
+	progress  tick   // between two lines of an open connection in the access log; 0: only one, at its end
+	peer      int    // the worker that relief looked at last
+	source    uint32 // counts what connectFrom has taken
 
-	load   atomic.Int64 // connections here or on their way here
-	nudged atomic.Bool  // another worker has left something in the listener's queue
-	review atomic.Bool  // upstreams have been removed
-	inbox  inbox
-	wakeup sock.Wakeup
+	load     atomic.Int64 // connections here or on their way here
+	nudged   atomic.Bool  // another worker has left something in a listener's queue
+	relisten atomic.Bool  // the engine's listeners have changed
+	review   atomic.Bool  // upstreams have been removed
+	inbox    inbox
+	wakeup   sock.Wakeup
 }
 
 const (
@@ -54,19 +56,18 @@ const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI 
 
 func newWorker(e *Engine, id int) (w *worker, err error) {
 	w = &worker{
-		engine:   e,
-		id:       id,
-		log:      e.options.Logger.With("worker", id),
-		listener: e.options.Listener.FD(),
-		events:   make([]sock.Event, batchEvents),
-		buf:      make([]byte, bufferBytes),
-		clock:    clock{epoch: e.epoch},
-		slab:     newSlab(),
-		pipes:    pipePool{most: maxPipes, bound: e.bound},
-		routes:   newRouteRefs(id, e.options.Stats),
-		inbox:    newInbox(),
-		peer:     rand.IntN(e.options.Workers),
-		source:   rand.Uint32(), // so that workers do not walk in step
+		engine: e,
+		id:     id,
+		log:    e.options.Logger.With("worker", id),
+		events: make([]sock.Event, batchEvents),
+		buf:    make([]byte, bufferBytes),
+		clock:  clock{epoch: e.epoch},
+		slab:   newSlab(),
+		pipes:  pipePool{most: maxPipes, bound: e.bound},
+		routes: newRouteRefs(id, e.options.Stats),
+		inbox:  newInbox(),
+		peer:   rand.IntN(e.options.Workers),
+		source: rand.Uint32(), // so that workers do not walk in step
 	}
 	w.timers.slab = &w.slab
 	if e.options.AccessLog != nil {
@@ -86,11 +87,12 @@ func newWorker(e *Engine, id int) (w *worker, err error) {
 	return w, nil
 }
 
-// watch puts the listener and the wakeup into the epoll set.
+// watch puts the listeners and the wakeup into the epoll set.
 func (w *worker) watch() error {
 	if errno := w.epoll.Add(w.wakeup.FD(), sock.NewEvent(unix.EPOLLIN, wakeupKey)); errno != 0 {
 		return fmt.Errorf("watch for wake-ups: %w", errno)
 	}
+	w.listeners, _ = w.listenerChanges()
 	if errno := w.door.open(w); errno != 0 {
 		return fmt.Errorf("watch the listener: %w", errno)
 	}
@@ -135,12 +137,8 @@ func (w *worker) patience() int {
 }
 
 func (w *worker) dispatch(key uint64, events uint32) {
-	switch key {
-	case listenerKey:
-		w.accept()
-		return
-	case wakeupKey:
-		w.wake()
+	if !isConnection(key) {
+		w.attendTo(key)
 		return
 	}
 	c, s := w.slab.find(key)
@@ -153,6 +151,15 @@ func (w *worker) dispatch(key uint64, events uint32) {
 	default:
 		w.note(c, s, events)
 		w.relay(c)
+	}
+}
+
+// attendTo takes an event that is not of a connection.
+func (w *worker) attendTo(key uint64) {
+	if key == wakeupKey {
+		w.wake()
+	} else if l := w.listenerOf(key); l != nil {
+		w.accept(l)
 	}
 }
 
@@ -172,8 +179,11 @@ func (w *worker) wake() {
 	for _, h := range w.inbox.take() {
 		w.serve(int(h.fd), h.client)
 	}
+	if w.relisten.Swap(false) {
+		w.followListeners()
+	}
 	if w.nudged.Swap(false) && !w.door.shut {
-		w.accept()
+		w.acceptAll()
 	}
 	if w.review.Swap(false) {
 		w.endRemoved()
