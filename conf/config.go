@@ -128,6 +128,7 @@ type Route struct {
 	MaxConnections int            // TCP connections at once; 0: no limit but the total
 	ConnectionRate rule.Rate      // of new TCP connections from each source; without the length of networks
 	MaxFlows       int            // UDP flows at once; 0: no limit but the total
+	MaxDatagram    int            // UDP to clients: the longest that is sent as one packet, in bytes of content; 0: no limit
 }
 
 // Transmit is how trains of UDP datagrams leave: those that a sender, or the device, has joined.

@@ -1,11 +1,6 @@
 package conf
 
-import (
-	"slices"
-	"strconv"
-
-	"github.com/pelletier/go-toml/v2/unstable"
-)
+import "slices"
 
 // Bounds of mss: what the kernel takes for TCP_MAXSEG (TCP_MIN_MSS and MAX_TCP_WINDOW in include/net/tcp.h).
 const (
@@ -19,19 +14,6 @@ const maxListeners = 16
 
 // serviceListener is the service of the first listener with an mss; those of two configurations have a number each.
 const serviceListener = ServiceDNS + 2*maxServers
-
-// setMSS sets a route's mss.
-func setMSS(d *decoder, v value, r *Route) {
-	if !d.wants(v, unstable.Integer) {
-		return
-	}
-	n, err := strconv.ParseInt(v.text, 0, 64)
-	if err != nil || n != 0 && (n < minMSS || n > maxMSS) {
-		d.report(v, refuse("", "%s is out of range; %d to %d are allowed, and 0 for none", v.text, minMSS, maxMSS))
-		return
-	}
-	r.MSS = int(n)
-}
 
 // giveListeners gives each route the service of the listener for its mss, and reports values that are too many.
 func (d *decoder) giveListeners(c *draft) {

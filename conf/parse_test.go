@@ -148,6 +148,8 @@ protocol = "udp"
 upstream = ["10.0.0.7"]
 offload = "auto"
 offload_after = 9
+max_flows = 5_000
+max_datagram = 1400
 
 [[dns]]
 name = "ns1"
@@ -238,6 +240,8 @@ query_log = "1/1000"
 			UDPIdle:        DefaultUDPIdle,
 			Offload:        true,
 			OffloadAfter:   9,
+			MaxFlows:       5000,
+			MaxDatagram:    1400,
 			HalfClose:      5 * time.Minute,
 		}},
 		DNS: []DNS{{

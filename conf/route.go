@@ -31,9 +31,10 @@ var routeKeys = []key[Route]{
 	{"half_close_timeout", single(func(r *Route) *time.Duration { return &r.HalfClose }, parseTimeout)},
 	{"tcp_user_timeout", single(func(r *Route) *time.Duration { return &r.UserTimeout }, parseUserTimeout)},
 	{"tcp_keepalive", single(func(r *Route) *time.Duration { return &r.Keepalive }, parseKeepalive)},
-	{"mss", setMSS},
+	{"mss", zeroOr(func(r *Route) *int { return &r.MSS }, minMSS, maxMSS)},
 	{"max_connections", integer(func(r *Route) *int { return &r.MaxConnections }, 0, maxConnections)},
 	{"max_flows", integer(func(r *Route) *int { return &r.MaxFlows }, 0, maxFlows)},
+	{"max_datagram", zeroOr(func(r *Route) *int { return &r.MaxDatagram }, minDatagram, maxDatagram)},
 	{"connection_rate_per_source", single(func(r *Route) *time.Duration { return &r.ConnectionRate.Interval }, parseRate)},
 	{"connection_burst_per_source", integer(func(r *Route) *int { return &r.ConnectionRate.Burst }, 0, rule.MaxRateBurst)},
 	{"offload", single(func(r *Route) *bool { return &r.Offload }, parseOffload)},
@@ -68,6 +69,13 @@ func setIdle(d *decoder, v value, r *Route) {
 	single(func(*Route) *time.Duration { return &idle }, parseTimeout)(d, v, r)
 	r.TCPIdle, r.UDPIdle = idle, idle
 }
+
+// Bounds of max_datagram: what every IPv6 link carries, 1,280 bytes with the headers (RFC 8200, section 5), and what IPv4
+// can carry at all (RFC 791).
+const (
+	minDatagram = 1280 - 40 - 8
+	maxDatagram = 65535 - 20 - 8
+)
 
 // maxOffloadAfter is far beyond the datagrams that it takes to tell a flow from a question and its answer.
 const maxOffloadAfter = 1_000_000

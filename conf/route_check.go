@@ -11,7 +11,7 @@ var tcpKeys = []string{"accept_proxy_from", "proxy_header_timeout", "connect_tim
 	"tcp_user_timeout", "tcp_keepalive", "mss", "max_connections", "connection_rate_per_source"}
 
 // udpKeys are those that say nothing about TCP.
-var udpKeys = []string{"max_flows"}
+var udpKeys = []string{"max_flows", "max_datagram"}
 
 // checkAction holds a route's action against the keys that only proxying uses.
 func (d *decoder) checkAction(r Route, got reading) {

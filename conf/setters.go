@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,13 +87,25 @@ func filled[T any, V comparable](field func(*T) *[]V, parse func(string) (V, *fi
 
 // integer sets a field from a whole number between two bounds, both included.
 func integer[T any](field func(*T) *int, least, most int) setter[T] {
+	return number(field, fmt.Sprintf("%d to %d are allowed", least, most),
+		func(n int64) bool { return n >= int64(least) && n <= int64(most) })
+}
+
+// zeroOr is integer with 0 allowed as well.
+func zeroOr[T any](field func(*T) *int, least, most int) setter[T] {
+	return number(field, fmt.Sprintf("%d to %d are allowed, and 0 for none", least, most),
+		func(n int64) bool { return n == 0 || n >= int64(least) && n <= int64(most) })
+}
+
+// number sets a field from a whole number that is in range.
+func number[T any](field func(*T) *int, allowed string, inRange func(int64) bool) setter[T] {
 	return func(d *decoder, v value, into *T) {
 		if !d.wants(v, unstable.Integer) {
 			return
 		}
 		n, err := strconv.ParseInt(v.text, 0, 64)
-		if err != nil || n < int64(least) || n > int64(most) {
-			d.report(v, refuse("", "%s is out of range; %d to %d are allowed", v.text, least, most))
+		if err != nil || !inRange(n) {
+			d.report(v, refuse("", "%s is out of range; %s", v.text, allowed))
 			return
 		}
 		*field(into) = int(n)

@@ -96,6 +96,7 @@ func (s *Server) newRoute(r *conf.Route, sources route.Sources, known []upstream
 		Keepalive:      r.Keepalive,
 		MaxConnections: r.MaxConnections,
 		MaxFlows:       r.MaxFlows,
+		MaxDatagram:    r.MaxDatagram,
 		Stats:          s.registry.Route(r.Name),
 	}
 }

@@ -34,6 +34,10 @@ func (c *egressCache) find(src, dst *sock.Addr, now time.Duration) *egress {
 	if now < e.until && e.src == *src && e.dst == *dst {
 		return e
 	}
-	*e = egress{src: *src, dst: *dst, until: now + egressLife, device: c.query.device(src, dst)}
+	device, mtu := c.query.way(src, dst)
+	*e = egress{src: *src, dst: *dst, until: now + egressLife, device: device}
+	if mtu > 0 {
+		e.limit = mtu - sock.PacketSize(dst, 0)
+	}
 	return e
 }

@@ -3,13 +3,14 @@ package offload
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 
 	"golang.org/x/sys/unix"
 
 	"anyport/proxy/sock"
 )
 
-// routeQuery asks the kernel by which device a datagram would leave: one message each way over a netlink
+// routeQuery asks the kernel by which way a datagram would leave: one message each way over a netlink
 // socket (rtnetlink(7), RTM_GETROUTE), which the kernel answers within the send. It allocates nothing.
 type routeQuery struct {
 	fd       int
@@ -28,12 +29,13 @@ func openRouteQuery() (*routeQuery, error) {
 
 func (q *routeQuery) close() error { return unix.Close(q.fd) }
 
-// device returns the index of the device that UDP datagrams from src to dst leave by. It returns 0 for destinations on
-// this host, for those without a route and for routes that put a header of their own before a packet (RTA_ENCAP).
-func (q *routeQuery) device(src, dst *sock.Addr) uint32 {
+// way returns the index of the device that UDP datagrams from src to dst leave by, and the MTU of the way if the kernel
+// knows one besides the device's: the route's own, or what an ICMP error has told. The device is 0 for destinations on this
+// host, for those without a route and for routes that put a header of their own before a packet (RTA_ENCAP).
+func (q *routeQuery) way(src, dst *sock.Addr) (device uint32, mtu int) {
 	message := q.ask(src, dst)
 	if _, err := unix.Write(q.fd, message); err != nil {
-		return 0
+		return 0, 0
 	}
 	for {
 		n, err := unix.Read(q.fd, q.answer[:])
@@ -41,11 +43,11 @@ func (q *routeQuery) device(src, dst *sock.Addr) uint32 {
 		case err == unix.EINTR:
 			continue
 		case err != nil || n < unix.SizeofNlMsghdr:
-			return 0
+			return 0, 0
 		case binary.NativeEndian.Uint32(q.answer[8:]) != q.sequence:
 			continue // the answer to an earlier question that was interrupted
 		}
-		return routeDevice(q.answer[:n])
+		return parseWay(q.answer[:n])
 	}
 }
 
@@ -91,26 +93,52 @@ func appendAttr(b []byte, kind uint16, value []byte) []byte {
 	return append(b, make([]byte, alignAttr(len(value))-len(value))...)
 }
 
-// routeDevice reads an RTM_NEWROUTE message.
-func routeDevice(b []byte) (device uint32) {
+// parseWay reads an RTM_NEWROUTE message.
+func parseWay(b []byte) (device uint32, mtu int) {
 	if len(b) < routeAttrs || binary.NativeEndian.Uint16(b[messageType:]) != unix.RTM_NEWROUTE ||
 		b[routeType] != unix.RTN_UNICAST {
-		return 0
+		return 0, 0
 	}
-	for b = b[routeAttrs:]; len(b) >= unix.SizeofRtAttr; {
-		size := int(binary.NativeEndian.Uint16(b))
-		if size < unix.SizeofRtAttr || size > len(b) {
-			return 0
-		}
-		switch kind := binary.NativeEndian.Uint16(b[2:]); {
-		case kind == unix.RTA_OIF && size == unix.SizeofRtAttr+4:
-			device = binary.NativeEndian.Uint32(b[unix.SizeofRtAttr:])
+	for kind, value := range attrs(b[routeAttrs:]) {
+		switch {
+		case kind == unix.RTA_OIF && len(value) == 4:
+			device = binary.NativeEndian.Uint32(value)
+		case kind == unix.RTA_METRICS:
+			mtu = parseMTU(value)
 		case kind == unix.RTA_ENCAP:
-			return 0
+			return 0, 0
 		}
-		b = b[min(alignAttr(size), len(b)):]
 	}
-	return device
+	return device, mtu
 }
+
+// parseMTU reads the attributes of RTA_METRICS, and returns 0 if there is no MTU among them.
+func parseMTU(b []byte) int {
+	for kind, value := range attrs(b) {
+		if kind == unix.RTAX_MTU && len(value) == 4 {
+			return int(binary.NativeEndian.Uint32(value))
+		}
+	}
+	return 0
+}
+
+// attrs yields the attributes of a message, up to one that is malformed.
+func attrs(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofRtAttr {
+			size := int(binary.NativeEndian.Uint16(b))
+			if size < unix.SizeofRtAttr || size > len(b) {
+				return
+			}
+			if !yield(binary.NativeEndian.Uint16(b[2:])&attrKind, b[unix.SizeofRtAttr:size]) {
+				return
+			}
+			b = b[min(alignAttr(size), len(b)):]
+		}
+	}
+}
+
+// attrKind takes the flags NLA_F_NESTED and NLA_F_NET_BYTEORDER off a kind (linux/netlink.h).
+const attrKind = 0x3fff
 
 func alignAttr(size int) int { return (size + unix.RTA_ALIGNTO - 1) &^ (unix.RTA_ALIGNTO - 1) }

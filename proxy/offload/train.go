@@ -146,7 +146,9 @@ func connectToSelf(fd int, home unix.Sockaddr) error {
 	if err != nil {
 		return err
 	}
+	// Don't Fragment stays clear, as with RawUDP. On an AF_INET6 socket this is about IPv4 and does nothing.
 	return errors.Join(unix.Connect(fd, self), sock.DropAll(fd),
+		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, trainBuffer))
 }
 

@@ -35,6 +35,7 @@ type Route struct {
 	MaxConnections int           // TCP, at once; 0: no limit
 	OffloadAfter   int           // UDP: the kernel is to forward flows after so many datagrams; 0: never
 	MaxFlows       int           // UDP, at once; 0: no limit
+	MaxDatagram    int           // UDP to clients: the longest that is sent as one packet, in bytes of content; 0: no limit
 	Stats          *stats.Route
 }
 

@@ -42,6 +42,17 @@ const (
 	udpHeader   = 8  // bytes: source port, destination port, length, checksum
 )
 
+// headerOf returns the UDP header of a datagram.
+func headerOf(src, dst *Addr, payload []byte) (header [udpHeader]byte) {
+	binary.BigEndian.PutUint16(header[0:], src.Port)
+	binary.BigEndian.PutUint16(header[2:], dst.Port)
+	binary.BigEndian.PutUint16(header[4:], uint16(udpHeader+len(payload)))
+	from, _ := src.wire()
+	to, _ := dst.wire()
+	binary.BigEndian.PutUint16(header[6:], udpChecksum(&from, &to, &header, nil, payload))
+	return header
+}
+
 // udpChecksum returns the checksum of a UDP datagram: header, with its checksum field zero, head and payload. head has
 // an even length. The addresses are 16 bytes even for IPv4: a mapped one differs from its four bytes by 0xffff, which
 // is zero in ones' complement. A checksum that comes out as zero is sent as 0xffff, because zero says that there is

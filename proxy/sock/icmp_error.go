@@ -38,22 +38,39 @@ const (
 	minMTU6 = 1280
 )
 
+// hopLimit is what a datagram is taken to have left that came through a UDP socket, which does not tell. Nobody relies on
+// it.
+const hopLimit = 64
+
+// TooBig returns the error for a datagram from src to dst, whose content may have no more than limit bytes.
+func TooBig(src, dst *Addr, payload []byte, limit int) ICMPError {
+	header := headerOf(src, dst, payload)
+	return ICMPError{Kind: ICMPTooBig, MTU: PacketSize(dst, limit), Src: *src, Dst: *dst, HopLimit: hopLimit,
+		Length: uint16(udpHeader + len(payload)), Checksum: binary.BigEndian.Uint16(header[6:]), Payload: payload}
+}
+
+// PacketSize returns how long the packet to dst is that carries a datagram of so many bytes of content.
+func PacketSize(dst *Addr, payload int) int { return ipHeader(dst) + udpHeader + payload }
+
 // Readdress makes e, which is about a datagram that a proxy sent, the error about the datagram that the proxy had
-// received: from src to dst, which are of one family, and without head, which the proxy put before its content.
-// Addresses, ports, length, checksum and MTU become those of that datagram.
-func (e *ICMPError) Readdress(src, dst *Addr, head []byte) {
-	old := e.identity(head)
-	e.MTU += ipHeader(dst) - ipHeader(&e.Dst) - len(head)
+// received: from src to dst, which are of one family, without what the proxy put before its content and with what it took
+// off there, both of even length. Addresses, ports, length, checksum and MTU become those of that datagram.
+func (e *ICMPError) Readdress(src, dst *Addr, put, taken []byte) {
+	old := e.identity(put)
+	e.MTU += ipHeader(dst) - ipHeader(&e.Dst) - len(put) + len(taken)
 	e.Src, e.Dst = *src, *dst
-	e.Length = max(e.Length, uint16(udpHeader+len(head))) - uint16(len(head))
-	e.Payload = e.Payload[min(len(head), len(e.Payload)):]
+	e.Length = uint16(min(max(int(e.Length), udpHeader+len(put))-len(put)+len(taken), 1<<16-1))
+	e.Payload = e.Payload[min(len(put), len(e.Payload)):]
+	if len(taken) > 0 {
+		e.Payload = append(taken, e.Payload...)
+	}
 	if e.Dst.Is4() {
 		e.MTU = max(e.MTU, minMTU4)
 	} else {
 		e.MTU = max(e.MTU, minMTU6)
 	}
 	if e.Checksum != 0 {
-		e.Checksum = replaceInChecksum(e.Checksum, old, e.identity(nil))
+		e.Checksum = replaceInChecksum(e.Checksum, old, e.identity(taken))
 	}
 }
 

@@ -22,13 +22,8 @@ func addrs(pair [2]string) (src, dst Addr) {
 
 // checksumOf returns the checksum of a datagram by the slow way.
 func checksumOf(src, dst *Addr, content []byte) uint16 {
-	var header [udpHeader]byte
-	binary.BigEndian.PutUint16(header[0:], src.Port)
-	binary.BigEndian.PutUint16(header[2:], dst.Port)
-	binary.BigEndian.PutUint16(header[4:], uint16(udpHeader+len(content)))
-	s, _ := src.wire()
-	d, _ := dst.wire()
-	return udpChecksum(&s, &d, &header, nil, content)
+	header := headerOf(src, dst, content)
+	return binary.BigEndian.Uint16(header[6:])
 }
 
 // packetOf returns the error as the raw socket of its family would read it.
@@ -71,13 +66,18 @@ func TestReaddress(t *testing.T) {
 			t.Fatalf("%v: read %+v, want %+v", ok, got, sent)
 		}
 		client, original := addrs(c.received)
-		got.Readdress(&client, &original, head)
+		got.Readdress(&client, &original, head, nil)
 		if got.Src != client || got.Dst != original || int(got.Length) != udpHeader+len(content) ||
 			!bytes.Equal(got.Payload, content) || got.Checksum != checksumOf(&client, &original, content) {
 			t.Fatalf("head of %d, content of %d: %+v", len(head), len(content), got)
 		}
 		if want := max(1400-ipHeader(&dst)+ipHeader(&original)-len(head), 0); got.Kind == ICMPTooBig && got.MTU != want {
 			t.Fatalf("MTU %d, want %d", got.MTU, want)
+		}
+		got.Readdress(&src, &dst, nil, bytes.Clone(head))
+		if got.Src != src || got.Dst != dst || got.Length != sent.Length || got.Kind == ICMPTooBig && got.MTU != 1400 ||
+			got.Checksum != sent.Checksum || !bytes.Equal(got.Payload, whole) {
+			t.Fatalf("back again: %+v, want %+v", got, sent)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func TestReaddressLeastMTU(t *testing.T) {
 		src, dst := addrs(c.sent)
 		client, original := addrs(c.received)
 		e := ICMPError{Kind: ICMPTooBig, MTU: 10, Src: src, Dst: dst, Length: udpHeader}
-		e.Readdress(&client, &original, nil)
+		e.Readdress(&client, &original, nil, nil)
 		want := minMTU6
 		if original.Is4() {
 			want = minMTU4
@@ -162,7 +162,7 @@ func FuzzICMP(f *testing.F) {
 			for _, c := range icmpCases {
 				src, dst := addrs(c.received)
 				told := e
-				told.Readdress(&src, &dst, make([]byte, 52))
+				told.Readdress(&src, &dst, make([]byte, 52), make([]byte, 38))
 				if n := len(packetOf(&told)); n > maxICMP6 {
 					t.Errorf("an error of %d bytes", n)
 				}

@@ -17,8 +17,8 @@ type rawQueue struct {
 
 // rawSlot is what a queued datagram needs besides its content.
 type rawSlot struct {
-	udp    [udpHeader]byte
-	iovecs [3]unix.Iovec // udp, head, payload
+	udp    [udpHeader]byte // of a fragment: its header, which is as long
+	iovecs [3]unix.Iovec   // udp, head, payload
 	name   sockaddr
 	info4  pktinfo4
 	info6  pktinfo6
@@ -85,19 +85,31 @@ func (s *rawSlot) address(h *unix.Msghdr, src *[16]byte, dst *Addr) {
 	h.SetControllen(int(unsafe.Sizeof(s.info6)))
 }
 
+// pushFragment queues a part of a datagram, head and payload, behind its fragment header.
+func (q *rawQueue) pushFragment(fragment [fragmentHeader]byte, from *[16]byte, dst *Addr, head, payload []byte) {
+	s, h := &q.slots[q.n], &q.headers[q.n].hdr
+	q.n++
+	s.udp = fragment
+	s.address(h, from, dst)
+	setIovec(&s.iovecs[1], head)
+	setIovec(&s.iovecs[2], payload)
+}
+
 func setIovec(v *unix.Iovec, b []byte) {
 	v.Base = unsafe.SliceData(b)
 	v.SetLen(len(b))
 }
 
 // flush sends the queue. sendmmsg(2) stops before a datagram that cannot be sent and says why at the next call.
-func (q *rawQueue) flush(failed func(error)) {
-	for sent := 0; sent < q.n; {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(q.fd), uintptr(unsafe.Pointer(&q.headers[sent])),
-			uintptr(q.n-sent), unix.MSG_DONTWAIT, 0, 0)
+func (q *rawQueue) flush(failed func(error)) { q.flushFrom(0, failed) }
+
+// flushFrom is flush for a queue of which some have been sent.
+func (q *rawQueue) flushFrom(sent int, failed func(error)) {
+	for sent < q.n {
+		n, errno := q.send(sent)
 		switch errno {
 		case 0:
-			sent += int(n)
+			sent += n
 		case unix.EINTR:
 		default:
 			failed(errno)
@@ -105,4 +117,11 @@ func (q *rawQueue) flush(failed func(error)) {
 		}
 	}
 	q.n = 0
+}
+
+// send sends the queue from its first-th datagram on, and returns how many went.
+func (q *rawQueue) send(first int) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(q.fd), uintptr(unsafe.Pointer(&q.headers[first])),
+		uintptr(q.n-first), unix.MSG_DONTWAIT, 0, 0)
+	return int(n), errno
 }

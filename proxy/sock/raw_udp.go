@@ -15,6 +15,7 @@ import (
 // Datagrams are queued and leave together. It is for one goroutine at a time, and needs CAP_NET_RAW.
 type RawUDP struct {
 	v4, v6 *rawQueue // v6 is nil where the kernel has no IPv6
+	cutter *cutter   // nil, too
 	failed func(error)
 }
 
@@ -34,10 +35,13 @@ func OpenRawUDP(n int, failed func(error)) (*RawUDP, error) {
 		return nil, fmt.Errorf("open raw socket for IPv4: %w", err)
 	}
 	r := &RawUDP{v4: newRawQueue(fd4, n), failed: failed}
-	fd6, err := openRaw6()
+	fd6, err := openRaw6(unix.IPPROTO_UDP)
+	if err == nil {
+		r.v6 = newRawQueue(fd6, n)
+		r.cutter, err = openCutter()
+	}
 	switch {
 	case err == nil:
-		r.v6 = newRawQueue(fd6, n)
 	case !errors.Is(err, unix.EAFNOSUPPORT):
 		r.Close()
 		return nil, fmt.Errorf("open raw socket for IPv6: %w", err)
@@ -46,7 +50,7 @@ func OpenRawUDP(n int, failed func(error)) (*RawUDP, error) {
 }
 
 func openRaw4() (int, error) {
-	fd, err := rawSocket(unix.AF_INET)
+	fd, err := rawSocket(unix.AF_INET, unix.IPPROTO_UDP)
 	if err != nil {
 		return -1, err
 	}
@@ -60,8 +64,9 @@ func openRaw4() (int, error) {
 	return closeOnError(fd, err)
 }
 
-func openRaw6() (int, error) {
-	fd, err := rawSocket(unix.AF_INET6)
+// openRaw6 opens a socket that puts IPv6 headers before what is of a protocol.
+func openRaw6(protocol int) (int, error) {
+	fd, err := rawSocket(unix.AF_INET6, protocol)
 	if err != nil {
 		return -1, err
 	}
@@ -72,8 +77,8 @@ func openRaw6() (int, error) {
 	return closeOnError(fd, err)
 }
 
-func rawSocket(family int) (int, error) {
-	return unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+func rawSocket(family, protocol int) (int, error) {
+	return unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 }
 
 // DropAll attaches a classic BPF filter that accepts 0 bytes of every packet (socket(7), SO_ATTACH_FILTER).
@@ -122,6 +127,19 @@ func (r *RawUDP) Queue(src, dst *Addr, head, payload []byte) {
 	q.push(src, dst, head, payload)
 }
 
+// QueueCut is Queue for a datagram without a head that leaves in packets of at most mtu bytes, 1,280 or more, even where
+// its way would carry longer ones. Over IPv4 it is Queue: Don't Fragment stays clear, so that any router may cut.
+func (r *RawUDP) QueueCut(src, dst *Addr, payload []byte, mtu int) {
+	if dst.Is4() || r.cutter == nil || PacketSize(dst, len(payload)) <= mtu {
+		r.Queue(src, dst, nil, payload)
+		return
+	}
+	r.v6.flush(r.failed) // what was before stays before
+	if !r.cutter.send(src, dst, payload, mtu, r.failed) {
+		r.Queue(src, dst, nil, payload)
+	}
+}
+
 // Flush sends what is queued. A datagram that cannot be sent does not keep back those behind it.
 func (r *RawUDP) Flush() {
 	r.v4.flush(r.failed)
@@ -135,6 +153,9 @@ func (r *RawUDP) Close() error {
 	err := unix.Close(r.v4.fd)
 	if r.v6 != nil {
 		err = errors.Join(err, unix.Close(r.v6.fd))
+	}
+	if r.cutter != nil {
+		err = errors.Join(err, unix.Close(r.cutter.queue.fd))
 	}
 	return err
 }

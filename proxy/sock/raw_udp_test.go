@@ -94,7 +94,7 @@ func TestRawUDPSkipsFailures(t *testing.T) {
 func TestRawSocketsAreMute(t *testing.T) {
 	ns := anycast(t)
 	err := ns.Do(func() error {
-		for i, open := range []func() (int, error){openRaw4, openRaw6} {
+		for i, open := range []func() (int, error){openRaw4, func() (int, error) { return openRaw6(unix.IPPROTO_UDP) }} {
 			bound, err := open()
 			if err != nil {
 				return err
@@ -104,7 +104,7 @@ func TestRawSocketsAreMute(t *testing.T) {
 				return err
 			}
 			family := []int{unix.AF_INET, unix.AF_INET6}[i]
-			filtered, err := rawSocket(family)
+			filtered, err := rawSocket(family, unix.IPPROTO_UDP)
 			if err != nil {
 				return err
 			}
@@ -112,7 +112,7 @@ func TestRawSocketsAreMute(t *testing.T) {
 			if err := DropAll(filtered); err != nil {
 				return err
 			}
-			open, err := rawSocket(family)
+			open, err := rawSocket(family, unix.IPPROTO_UDP)
 			if err != nil {
 				return err
 			}

@@ -12,8 +12,8 @@ type mmsghdr struct {
 	len uint32 // bytes received or sent
 }
 
-// controlBytes holds one original destination of either family and a segment size; the sockets of ListenUDP ask for
-// nothing else.
+// controlBytes holds one original destination of either family, a segment size and the size of fragments: nothing else
+// is asked for.
 const controlBytes = 96
 
 // RecvBatch is the memory for datagrams that one system call reads. What its methods return is valid until the next

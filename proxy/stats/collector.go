@@ -29,10 +29,12 @@ var (
 		"Payload bytes received from (in) and sent to (out) clients.", append(slices.Clone(perRoute), "direction"), nil)
 	descPackets = prometheus.NewDesc("anyport_udp_datagrams_total",
 		"Datagrams received from (in) and sent to (out) clients.", []string{"route", "direction"}, nil)
+	descCut = prometheus.NewDesc("anyport_udp_datagrams_cut_total",
+		"Datagrams to clients that were longer than max_datagram.", []string{"route"}, nil)
 	descDrops = prometheus.NewDesc("anyport_udp_drops_total",
 		"Datagrams that were not forwarded, by reason.", []string{"reason"}, nil)
 	descICMP = prometheus.NewDesc("anyport_udp_icmp_errors_total",
-		"ICMP errors about datagrams to upstreams, by what they led to.", []string{"outcome"}, nil)
+		"ICMP errors about datagrams to upstreams and, if too big, to clients, by what they led to.", []string{"outcome"}, nil)
 	descKernelDrops = prometheus.NewDesc("anyport_udp_socket_drops_total",
 		"Datagrams that the kernel dropped because a UDP socket's receive buffer was full.", []string{"socket"}, nil)
 	descLost = prometheus.NewDesc("anyport_access_log_lost_total",
@@ -41,8 +43,8 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descOpened, descActive, descEnded, descBytes, descPackets, descDrops,
-		descICMP, descKernelDrops, descLost} {
+	for _, d := range []*prometheus.Desc{descOpened, descActive, descEnded, descBytes, descPackets, descCut,
+		descDrops, descICMP, descKernelDrops, descLost} {
 		ch <- d
 	}
 }
@@ -55,6 +57,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		collectProtocol(ch, "udp", r.Name, udp)
 		counter(ch, descPackets, udp.PacketsIn, r.Name, "in")
 		counter(ch, descPackets, udp.PacketsOut, r.Name, "out")
+		counter(ch, descCut, udp.PacketsCut, r.Name)
 	}
 	for d, n := range c.Registry.SumDrops() {
 		counter(ch, descDrops, n, Drop(d).String())

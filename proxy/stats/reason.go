@@ -103,21 +103,22 @@ func (d Drop) String() string {
 	return "unknown"
 }
 
-// ICMP says what an ICMP error about a datagram to an upstream has led to.
+// ICMP says what an ICMP error about a datagram that we sent has led to.
 type ICMP uint8
 
 const (
-	ICMPRefused     ICMP = iota // port unreachable: the flow has ended, its client was told
-	ICMPUnreachable             // host unreachable or prohibited: the same
-	ICMPTooBig                  // fragmentation needed or packet too big: the client was told
-	ICMPStray                   // it names no open flow, or not its upstream
-	ICMPLimited                 // more than are acted upon in a second
+	ICMPRefused      ICMP = iota // port unreachable: the flow has ended, its client was told
+	ICMPUnreachable              // host unreachable or prohibited: the same
+	ICMPTooBig                   // fragmentation needed or packet too big: the client was told
+	ICMPClientTooBig             // it was about a datagram to a client: too big, the upstream was told
+	ICMPStray                    // it names no open flow, or not its upstream
+	ICMPLimited                  // more than are acted upon in a second
 	NumICMP
 )
 
 var icmpNames = [NumICMP]string{
-	ICMPRefused: "refused", ICMPUnreachable: "unreachable", ICMPTooBig: "too_big", ICMPStray: "stray",
-	ICMPLimited: "limited",
+	ICMPRefused: "refused", ICMPUnreachable: "unreachable", ICMPTooBig: "too_big",
+	ICMPClientTooBig: "client_too_big", ICMPStray: "stray", ICMPLimited: "limited",
 }
 
 // String returns the word of what the error has led to.

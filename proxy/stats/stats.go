@@ -23,6 +23,7 @@ type Shard struct {
 	BytesOut   atomic.Uint64 // payload bytes to clients
 	PacketsIn  atomic.Uint64 // UDP: datagrams from clients
 	PacketsOut atomic.Uint64 // UDP: datagrams to clients
+	PacketsCut atomic.Uint64 // of these, those longer than max_datagram
 	_          [64]byte      // keep the next shard off this one's last cache line
 }
 
@@ -118,6 +119,7 @@ type Totals struct {
 	BytesOut   uint64            `json:"bytes_out"`
 	PacketsIn  uint64            `json:"packets_in,omitempty"`
 	PacketsOut uint64            `json:"packets_out,omitempty"`
+	PacketsCut uint64            `json:"packets_cut,omitempty"`
 }
 
 // Sum adds shards up. Ended is read before Opened, so Active is never negative.
@@ -137,6 +139,7 @@ func Sum(shards []Shard) Totals {
 		t.BytesOut += s.BytesOut.Load()
 		t.PacketsIn += s.PacketsIn.Load()
 		t.PacketsOut += s.PacketsOut.Load()
+		t.PacketsCut += s.PacketsCut.Load()
 	}
 	t.Active = t.Opened - ended
 	return t

@@ -108,7 +108,11 @@ func (w *worker) toClient(i int) {
 		return
 	}
 	f := &w.flows.flows[id]
-	if w.flows.targets.list[f.target].key.route.ProxyProtocol != conf.ProxySPP {
+	r := w.flows.targets.list[f.target].key.route
+	if isTooLong(r.MaxDatagram, train) {
+		w.warnUpstream(i, id, r.MaxDatagram)
+	}
+	if r.ProxyProtocol != conf.ProxySPP {
 		w.trainToClient(id, train)
 		return
 	}
@@ -137,6 +141,10 @@ func (w *worker) trainToClient(id flowID, train sock.Train) {
 	}
 	w.flows.fromUpstream(id, w.now)
 	w.countOut(id, t.shard, n, len(train.Bytes))
+	if limit := t.key.route.MaxDatagram; isTooLong(limit, train) {
+		w.sendCut(id, train, limit)
+		return
+	}
 	w.send(&f.key.dst, &f.key.client, nil, train)
 }
 

@@ -58,12 +58,11 @@ func (w *worker) since(id flowID) time.Duration {
 
 func (w *worker) saveFlow(id flowID) savedFlow {
 	f := &w.flows.flows[id]
-	t := &w.flows.targets.list[f.target]
 	return savedFlow{
 		key:        f.key,
-		nat:        sock.Addr{IP: t.key.block.addr.IP, Port: t.key.block.port(id)},
-		upstream:   sock.Addr{IP: t.upstream.IP, Port: f.upstreamPort},
-		route:      t.key.route.Name,
+		nat:        w.natOf(id),
+		upstream:   w.upstreamOf(id),
+		route:      w.flows.targets.list[f.target].key.route.Name,
 		state:      f.state,
 		introduced: f.introduced,
 		age:        w.sinceStart - f.start,

@@ -48,7 +48,7 @@ func (w *worker) upstreamError(e *sock.ICMPError) {
 	id := w.flows.findNAT(&e.Src)
 	switch {
 	case id == noFlow:
-		if w.flows.place(&e.Src) != noFlow {
+		if !w.clientError(e) && w.flows.place(&e.Src) != noFlow {
 			w.countICMP(stats.ICMPStray)
 		}
 		return
@@ -87,14 +87,14 @@ func (w *worker) relayError(id flowID, e *sock.ICMPError) {
 		head = nil
 	}
 	told := *e
-	told.Readdress(&f.key.client, &f.key.dst, head)
-	w.tellClient(&told)
+	told.Readdress(&f.key.client, &f.key.dst, head, nil)
+	w.tell(&told)
 }
 
-// tellClient sends an error to a client.
-func (w *worker) tellClient(e *sock.ICMPError) {
+// tell sends an error to whoever has sent the datagram that it is about.
+func (w *worker) tell(e *sock.ICMPError) {
 	if err := w.icmp.Send(e); err != nil {
-		w.complain("tell client", err)
+		w.complain("send ICMP error", err)
 	}
 }
 

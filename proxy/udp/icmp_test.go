@@ -116,20 +116,40 @@ func TestProhibitedUpstream(t *testing.T) {
 // addRouter makes the upstream's namespace a router to a further one, beyond a link of MTU 1280.
 func (r *rig) addRouter(t *testing.T) (far *netlab.Namespace) {
 	t.Helper()
-	far, err := r.Lab.Add("far")
-	must(t, err)
-	end := func(ns *netlab.Namespace, name, v4, v6 string) netlab.End {
-		return netlab.End{In: ns, Name: name, Addrs: []netip.Prefix{netip.MustParsePrefix(v4), netip.MustParsePrefix(v6)}}
-	}
-	must(t, r.Lab.Connect(end(r.Upstream, "far0", "10.3.0.1/24", "fd00:3::1/64"), end(far, "router0", "10.3.0.2/24", "fd00:3::2/64")))
-	must(t, r.Upstream.Sysctl("net.ipv4.ip_forward", "1"))
-	must(t, r.Upstream.Sysctl("net.ipv6.conf.all.forwarding", "1"))
-	shell(t, r.Upstream, "ip", "link", "set", "far0", "mtu", "1280")
-	shell(t, far, "ip", "link", "set", "router0", "mtu", "1280")
+	far = r.extend(t, r.Upstream, "far", 3)
 	must(t, r.Proxy.AddRoute(netip.MustParsePrefix("10.3.0.0/24"), netlab.Upstream4))
 	must(t, r.Proxy.AddRoute(netip.MustParsePrefix("fd00:3::/64"), netlab.Upstream6))
 	must(t, far.AddRoute(netip.MustParsePrefix("10.2.0.0/24"), netip.MustParseAddr("10.3.0.1")))
 	must(t, far.AddRoute(netip.MustParsePrefix("fd00:2::/64"), netip.MustParseAddr("fd00:3::1")))
+	return far
+}
+
+// addFarClient makes the client's namespace a router to a further one, beyond a link of MTU 1280.
+func (r *rig) addFarClient(t *testing.T) (far *netlab.Namespace) {
+	t.Helper()
+	far = r.extend(t, r.Client, "farclient", 4)
+	must(t, r.Proxy.AddRoute(netip.MustParsePrefix("10.4.0.0/24"), netlab.Client4))
+	must(t, r.Proxy.AddRoute(netip.MustParsePrefix("fd00:4::/64"), netlab.Client6))
+	must(t, far.AddRoute(netlab.Prefix4, netip.MustParseAddr("10.4.0.1")))
+	must(t, far.AddRoute(netlab.Prefix6, netip.MustParseAddr("fd00:4::1")))
+	return far
+}
+
+// extend makes a namespace a router to a new one, beyond a link of MTU 1280 with the networks 10.NET.0.0/24 and
+// fd00:NET::/64.
+func (r *rig) extend(t *testing.T, router *netlab.Namespace, name string, net int) *netlab.Namespace {
+	t.Helper()
+	far, err := r.Lab.Add(name)
+	must(t, err)
+	end := func(ns *netlab.Namespace, name string, host int) netlab.End {
+		return netlab.End{In: ns, Name: name, Addrs: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.%d.0.%d/24", net, host)),
+			netip.MustParsePrefix(fmt.Sprintf("fd00:%d::%d/64", net, host))}}
+	}
+	must(t, r.Lab.Connect(end(router, "far0", 1), end(far, "router0", 2)))
+	must(t, router.Sysctl("net.ipv4.ip_forward", "1"))
+	must(t, router.Sysctl("net.ipv6.conf.all.forwarding", "1"))
+	shell(t, router, "ip", "link", "set", "far0", "mtu", "1280")
+	shell(t, far, "ip", "link", "set", "router0", "mtu", "1280")
 	return far
 }
 

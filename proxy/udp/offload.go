@@ -4,7 +4,6 @@ import (
 	"anyport/conf"
 	"anyport/proxy/offload"
 	"anyport/proxy/route"
-	"anyport/proxy/sock"
 )
 
 // Offloader forwards flows in the engine's place, as [offload.Table] has the kernel do. Its methods must be quick, and
@@ -71,8 +70,8 @@ func (w *worker) offer(id flowID) {
 	slot, ok := w.offloader.Offer(&offload.Flow{
 		Client:   f.key.client,
 		Original: f.key.dst,
-		NAT:      sock.Addr{IP: t.key.block.addr.IP, Port: t.key.block.port(id)},
-		Upstream: sock.Addr{IP: t.upstream.IP, Port: f.upstreamPort},
+		NAT:      w.natOf(id),
+		Upstream: w.upstreamOf(id),
 		Route:    t.key.route.Name,
 		Idle:     t.key.route.UDPIdle,
 		Age:      w.sinceStart - f.start,
@@ -93,8 +92,11 @@ func (w *worker) withdraw(id flowID) {
 }
 
 // offloadAfter returns from how many datagrams on a route's flows are offered, 0 for never. Only the engine writes the
-// headers that go before every datagram.
+// headers that go before every datagram, and cuts those that are longer than a route wants.
 func offloadAfter(r *route.Route) int {
+	if r.MaxDatagram > 0 {
+		return 0
+	}
 	if r.ProxyProtocol == conf.ProxyNone || r.ProxyProtocol == conf.ProxyV2First {
 		return r.OffloadAfter
 	}

@@ -39,6 +39,7 @@ type spec struct {
 	upstream conf.Upstream
 	idle     time.Duration
 	proxy    conf.ProxyProtocol
+	longest  int // max_datagram
 }
 
 // newRig makes a lab with an engine that does not run yet. Its routes are named "0", "1" and so on.
@@ -103,7 +104,7 @@ func (r *rig) route(t testing.TB, specs ...spec) {
 			}
 			set.Rules = append(set.Rules, match)
 			routes = append(routes, &route.Route{Name: name, Stats: r.registry.Route(name), UDPIdle: s.idle,
-				ProxyProtocol: s.proxy, Upstreams: upstream.NewGroup([]conf.Upstream{s.upstream}, conf.RoundRobin)})
+				ProxyProtocol: s.proxy, MaxDatagram: s.longest, Upstreams: upstream.NewGroup([]conf.Upstream{s.upstream}, conf.RoundRobin)})
 		}
 		return nil
 	}))

@@ -48,7 +48,8 @@
 // socket without them. So raw sockets read these errors themselves, at most 1,000 a second. One that names an open flow
 // and its upstream is passed on to the client, rewritten to be about the datagram that the client has sent, from the
 // original destination. Unreachable ends the flow; too big does not, because the kernel cuts what follows to the path's
-// MTU.
+// MTU. The same is done with "too big" about a datagram to a client, of which the upstream is told. Where such an error may
+// not find the way back, a route's max_datagram stands for the MTU.
 //
 // # Hand-over
 //

@@ -75,7 +75,7 @@ func newWorker(opts *Options) (*worker, error) {
 	if opts.Transmit != nil {
 		w.trains = opts.Transmit.Sender(w.number)
 	}
-	if err := errors.Join(sock.JoinUDP(w.clients), sock.JoinUDP(w.replies)); err != nil {
+	if err := errors.Join(sock.JoinUDP(w.clients), sock.JoinUDP(w.replies), sock.NoteFragments(w.replies)); err != nil {
 		return nil, err
 	}
 	var err error
