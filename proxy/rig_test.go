@@ -17,6 +17,7 @@ import (
 	"anyport/bench/netlab"
 	"anyport/conf"
 	"anyport/conf/rule"
+	"anyport/steering"
 )
 
 func must(t *testing.T, err error) {
@@ -33,6 +34,8 @@ type rig struct {
 	t   *testing.T
 	log strings.Builder
 	ran chan error
+
+	steering *steering.Steering // that steers to it; nil: none
 
 	mu        sync.Mutex // guards the fields below
 	names     map[string][]netip.Addr

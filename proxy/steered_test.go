@@ -36,22 +36,33 @@ func workers(n int) string { return fmt.Sprintf("udp_workers = %d\n", n) }
 // steeredWorkers is steered with a number of UDP workers.
 func steeredWorkers(t *testing.T, n int) *rig {
 	t.Helper()
-	r := newRig(t, workers(n)+home)
+	return steeredBy(t, workers(n))
+}
+
+// steeredBy is steered with keys of the top level.
+func steeredBy(t *testing.T, keys string) *rig {
+	t.Helper()
+	r := newRig(t, keys+home)
 	s, err := steering.Load(steering.Options{Bpffs: newBpffs(t)})
 	must(t, err)
 	local, err := steering.OpenLocalRoutes(steering.LocalRouteOptions{})
 	must(t, err)
 	t.Cleanup(func() { must(t, errors.Join(local.Remove(), local.Close(), s.Unload(), s.Close())) })
+	must(t, local.Sync([]netip.Prefix{netip.MustParsePrefix("198.18.0.0/20"), netip.MustParsePrefix("2001:db8::/48")}))
+	r.steerBy(s)
+	return r
+}
+
+// steerBy has a program steer to the rig's sockets.
+func (r *rig) steerBy(s *steering.Steering) {
+	r.t.Helper()
+	r.steering = s
 	r.whenPublished(func(table *rule.Table) error { _, err := s.Publish(table); return err })
 	listener, clients, replies := r.Sockets()
-	must(t, errors.Join(
-		s.Assign(conf.ServiceProxy, rule.TCP, listener),
-		s.Assign(conf.ServiceProxy, rule.UDP, clients),
-		local.Sync([]netip.Prefix{netip.MustParsePrefix("198.18.0.0/20"), netip.MustParsePrefix("2001:db8::/48")})))
+	must(r.t, errors.Join(s.Assign(conf.ServiceProxy, rule.TCP, listener), s.Assign(conf.ServiceProxy, rule.UDP, clients)))
 	for i, socket := range replies {
-		must(t, s.Assign(conf.RepliesService(i), rule.UDP, socket))
+		must(r.t, s.Assign(conf.RepliesService(i), rule.UDP, socket))
 	}
-	return r
 }
 
 func newBpffs(t *testing.T) string {

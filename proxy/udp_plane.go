@@ -22,13 +22,12 @@ type udpPlane struct {
 }
 
 // openUDPPlane opens the sockets at their homes, with receive buffers of so many bytes, and the engines of some workers.
-// Each gets its share of the flows that may be open. The caller closes the plane, also after an error.
+// The caller closes the plane, also after an error.
 func openUDPPlane(at homes, workers, buffer int, opts udp.Options) (p udpPlane, err error) {
 	if p.clients, err = sock.ListenUDPGroup(at.clients, workers); err != nil {
 		return p, err
 	}
-	opts.OwnFlows = udp.NewOwnFlows()
-	opts.MaxFlows = (opts.MaxFlows + workers - 1) / workers
+	opts.Shared = udp.NewShared()
 	for i := range workers {
 		replies, err := sock.ListenUDP(at.replies)
 		if err != nil {

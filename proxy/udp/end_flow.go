@@ -31,7 +31,7 @@ func (w *worker) endFlow(id flowID, why stats.Reason) {
 	}
 	t.key.member.Release()
 	w.dismiss(t.key.route, w.record.Client.Addr())
-	w.own.remove(&f.key)
+	w.shared.forget(&f.key)
 	w.flows.remove(id, w.now)
 }
 

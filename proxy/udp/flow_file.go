@@ -1,11 +1,13 @@
 package udp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"time"
 
 	"anyport/proxy/sock"
@@ -48,6 +50,11 @@ type savedPort struct {
 type savedTable struct {
 	flows []savedFlow
 	ports []savedPort
+}
+
+func (s *savedTable) sort() {
+	slices.SortStableFunc(s.flows, func(a, b savedFlow) int { return cmp.Compare(b.idle, a.idle) })
+	slices.SortStableFunc(s.ports, func(a, b savedPort) int { return cmp.Compare(b.rested, a.rested) })
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

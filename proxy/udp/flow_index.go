@@ -3,7 +3,7 @@ package udp
 import "math/bits"
 
 // flowIndex finds a flow by the hash of its key: open addressing with linear probing, eight entries to a cache line.
-// Entries keep the hash, so that a probe seldom looks at a flow, and a removal never does. It never grows.
+// Entries keep the hash, so that a probe seldom looks at a flow, and a removal never does. It does not grow by itself.
 type flowIndex struct {
 	entries []indexEntry // a power of two
 	mask    uint32
@@ -22,6 +22,17 @@ func newFlowIndex(n int) flowIndex {
 		x.entries[i].flow = noFlow
 	}
 	return x
+}
+
+// resized returns an index with the same flows and room for n.
+func (x *flowIndex) resized(n int) flowIndex {
+	fresh := newFlowIndex(n)
+	for _, e := range x.entries {
+		if e.flow != noFlow {
+			fresh.insert(e.hash, e.flow)
+		}
+	}
+	return fresh
 }
 
 // find returns the flow with that hash and key, or noFlow.

@@ -15,7 +15,7 @@ type flowTable struct {
 	slots   []uint32 // of flows that are forwarded elsewhere, plus 1; 0: none. nil: there is no Offloader
 	index   flowIndex
 	open    int // flows
-	max     int
+	max     int // of all workers together
 	blocks  []*natBlock
 	byAddr  map[[16]byte][]*natBlock
 	classes []*idleClass
@@ -27,7 +27,7 @@ type flowTable struct {
 func newFlowTable(maxFlows int) *flowTable {
 	return &flowTable{
 		seed:    maphash.MakeSeed(),
-		index:   newFlowIndex(maxFlows),
+		index:   newFlowIndex(0),
 		max:     maxFlows,
 		byAddr:  make(map[[16]byte][]*natBlock),
 		targets: targetTable{byKey: make(map[targetKey]uint32)},
@@ -106,4 +106,5 @@ func (t *flowTable) addBlock(addr sock.Addr, wanted rule.PortRange, ranges []rul
 	}
 	t.blocks = append(t.blocks, b)
 	t.byAddr[addr.IP] = append(t.byAddr[addr.IP], b)
+	t.index = t.index.resized(min(t.max, len(t.flows)))
 }

@@ -6,8 +6,8 @@ import (
 	"anyport/proxy/stats"
 )
 
-// fromClients forwards what waits on the clients' socket to upstreams, a batch of it.
-func (w *worker) fromClients() {
+// fromClients forwards what waits on the clients' socket to upstreams, a batch of it, and returns how much that was.
+func (w *worker) fromClients() (n int) {
 	n, err := w.batch.Recv(w.clients)
 	if err != nil {
 		w.complain("receive from clients", err)
@@ -16,6 +16,7 @@ func (w *worker) fromClients() {
 		w.toUpstream(i)
 	}
 	w.raw.Flush()
+	return n
 }
 
 func (w *worker) toUpstream(i int) {
@@ -27,13 +28,22 @@ func (w *worker) toUpstream(i int) {
 	key := flowKey{client, original}
 	id := w.flows.find(&key)
 	if id == noFlow {
+		if owner := w.shared.ownerOf(&key); owner != nil {
+			w.strays = append(w.strays, stray{owner, key, i})
+			return
+		}
 		if id = w.openFlow(&key); id == noFlow {
 			w.dropAll(stats.DropNoFlow, train.Count())
 			return
 		}
 	}
+	w.flowToUpstream(id, &w.headers[i], train)
+}
+
+// flowToUpstream sends datagrams of a flow's client, for whose headers there is room.
+func (w *worker) flowToUpstream(id flowID, room *[clientHeaderBytes]byte, train sock.Train) {
 	for n := train.Count(); n > 0; {
-		head := w.header(i, id)
+		head := w.header(room, id)
 		if head == nil {
 			w.trainToUpstream(id, nil, train)
 			return
@@ -62,14 +72,14 @@ func (w *worker) trainToUpstream(id flowID, head []byte, train sock.Train) {
 	w.send(&src, &dst, head, train)
 }
 
-// header returns what goes to the upstream before datagram i, which is of a flow.
-func (w *worker) header(i int, id flowID) []byte {
+// header returns what goes to the upstream before a datagram of a flow.
+func (w *worker) header(room *[clientHeaderBytes]byte, id flowID) []byte {
 	f := &w.flows.flows[id]
 	kind := w.flows.targets.list[f.target].key.route.ProxyProtocol
 	if kind == conf.ProxyNone || kind == conf.ProxyV2First && f.introduced {
 		return nil
 	}
-	return appendClientHeader(w.headers[i][:0], kind, &f.key)
+	return appendClientHeader(room[:0], kind, &f.key)
 }
 
 // addresses returns where datagram i came from and where it was sent to, and false if it must be dropped.
@@ -84,8 +94,8 @@ func (w *worker) addresses(i int) (from, to sock.Addr, ok bool) {
 	return w.batch.Source(i), to, ok
 }
 
-// fromUpstreams forwards what waits on the replies' socket to clients, a batch of it.
-func (w *worker) fromUpstreams() {
+// fromUpstreams forwards what waits on the replies' socket to clients, a batch of it, and returns how much that was.
+func (w *worker) fromUpstreams() (n int) {
 	n, err := w.batch.Recv(w.replies)
 	if err != nil {
 		w.complain("receive from upstreams", err)
@@ -94,6 +104,7 @@ func (w *worker) fromUpstreams() {
 		w.toClient(i)
 	}
 	w.raw.Flush()
+	return n
 }
 
 func (w *worker) toClient(i int) {

@@ -3,7 +3,6 @@ package udp
 import (
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"anyport/proxy/route"
@@ -11,44 +10,67 @@ import (
 	"anyport/proxy/stats"
 )
 
-// Export stops the engine and writes its flows and the NAT ports in quarantine, for the next engine to Import. What the
-// sockets hold stays in them: a next engine that gets the same sockets, or others that everything is steered to before,
-// loses no datagram. Run returns. The flows end here as HandedOver, without a line in the access log: the next engine
-// will write it. If they cannot be written, they end as Drained.
+// Export stops the engines of a proxy and writes their flows and the NAT ports in quarantine, for the engines of the next
+// process to Import. What waits in the sockets is forwarded first; what comes later stays there. So no datagram is lost if
+// the next engines get the same sockets, or others that everything is steered to before. Run returns. The flows end here
+// as HandedOver, without a line in the access log: the next process will write it. If they cannot be written, they end as
+// Drained.
 //
 // Flows that an Offloader has are taken back first.
-func (e *Engine) Export(to io.Writer) error {
+func Export(engines []*Engine, to io.Writer) error {
+	for _, e := range engines {
+		e.halt()
+	}
+	var all savedTable
+	for _, e := range engines {
+		e.w.save(&all)
+	}
+	all.sort()
+	why, err := stats.HandedOver, error(nil)
+	if _, err = to.Write(all.encode()); err != nil {
+		why, err = stats.Drained, fmt.Errorf("export flows: %w", err)
+	}
+	for _, e := range engines {
+		e.w.mu.Lock()
+		e.w.endAll(why)
+		e.w.mu.Unlock()
+	}
+	return err
+}
+
+// lastBatches bounds what is forwarded at the end, more than the default buffers hold.
+const lastBatches = 256
+
+// halt stops an engine and leaves its flows as they are.
+func (e *Engine) halt() {
 	if e.tell(func(w *worker) { w.stopping, w.exporting = true, true }) {
 		<-e.stopped
 	}
 	w := e.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, err := to.Write(w.save().encode()); err != nil {
-		w.endAll(stats.Drained)
-		return fmt.Errorf("export flows: %w", err)
+	for n, left := 1, lastBatches; n > 0 && left > 0; left-- {
+		w.mu.Lock()
+		w.readClock()
+		n = w.fromUpstreams() + w.fromClients()
+		w.mu.Unlock()
+		w.passOn()
 	}
-	w.endAll(stats.HandedOver)
-	return nil
 }
 
-// save returns what there is to hand over.
-func (w *worker) save() *savedTable {
-	w.sinceStart = time.Since(w.started)
-	w.now = tickOf(w.sinceStart)
-	s := &savedTable{}
+// save adds what there is to hand over.
+func (w *worker) save(s *savedTable) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.readClock()
 	for i := range w.flows.flows {
 		if id := flowID(i); w.flows.flows[i].state.isOpen() {
 			w.withdraw(id)
 			s.flows = append(s.flows, w.saveFlow(id))
 		}
 	}
-	slices.SortStableFunc(s.flows, func(a, b savedFlow) int { return int(b.idle - a.idle) })
 	for id := w.flows.resting.head; id != noFlow; id = w.flows.flows[id].next {
 		block := w.flows.blocks[w.flows.flows[id].target]
 		s.ports = append(s.ports, savedPort{sock.Addr{IP: block.addr.IP, Port: block.port(id)}, w.since(id)})
 	}
-	return s
 }
 
 // since returns how long ago a flow has carried its last datagram, or its port began to rest.
@@ -71,33 +93,47 @@ func (w *worker) saveFlow(id flowID) savedFlow {
 	}
 }
 
-// Import takes over the flows that another engine has exported: those of current's routes, by name, whose upstream is
-// still one of the route's and whose NAT port is one of ours. They go on as if nothing had happened. The others end, with
-// a line in the access log that says why, and their ports rest, as do those that rested there. It is to be called between
-// AddSource and Run. It returns ErrFlowsVersion or ErrFlowsDamaged, and has taken over nothing then.
-func (e *Engine) Import(from io.Reader, current map[string]*route.Route) (kept, ended int, err error) {
+// Import takes over the flows that the engines of another process have exported: those of current's routes, by name, whose
+// upstream is still one of the route's and whose NAT port is one of an engine's. They go on as if nothing had happened. The
+// others end, with a line in the access log that says why, and their ports rest, as do those that rested there. It is to be
+// called between AddSource and Run. It returns ErrFlowsVersion or ErrFlowsDamaged, and has taken over nothing then.
+func Import(engines []*Engine, from io.Reader, current map[string]*route.Route) (kept, ended int, err error) {
 	s, err := decodeFlows(from)
 	if err != nil {
 		return 0, 0, fmt.Errorf("import flows: %w", err)
 	}
-	w := e.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.sinceStart = time.Since(w.started)
-	w.now = tickOf(w.sinceStart)
+	for _, e := range engines {
+		e.w.mu.Lock()
+		defer e.w.mu.Unlock()
+		e.w.readClock()
+	}
 	for i := range s.ports {
-		w.rest(&s.ports[i].nat, s.ports[i].rested)
+		natOwner(engines, &s.ports[i].nat).rest(&s.ports[i].nat, s.ports[i].rested)
 	}
 	for i := range s.flows {
-		if why := w.restore(&s.flows[i], current[s.flows[i].route]); why != stats.Done {
-			w.notRestored(&s.flows[i], why)
+		f := &s.flows[i]
+		w := natOwner(engines, &f.nat)
+		if why := w.restore(f, current[f.route]); why != stats.Done {
+			w.notRestored(f, why)
 			ended++
 			continue
 		}
 		kept++
 	}
-	w.flows.takeFree()
+	for _, e := range engines {
+		e.w.flows.takeFree()
+	}
 	return kept, ended, nil
+}
+
+// natOwner returns the worker that has a NAT port, or any if none has.
+func natOwner(engines []*Engine, nat *sock.Addr) *worker {
+	for _, e := range engines {
+		if e.w.flows.ownerOf(e.w.flows.place(nat)) >= 0 {
+			return e.w
+		}
+	}
+	return engines[0].w
 }
 
 // restore opens a saved flow again, or says why it ends; Done means that it goes on.

@@ -86,12 +86,12 @@ func TestHandOver(t *testing.T) {
 		return r.registry.Route("0").UDP[0].PacketsIn.Load() == 2*flows
 	})
 	var file bytes.Buffer
-	must(t, r.engine.Export(&file))
+	must(t, Export([]*Engine{r.engine}, &file))
 	answer()    // while there is no engine
 	ask("then") // the same
 	n := r.next(t)
 	n.route(t, spec{upstream: to("10.2.0.2:7777"), idle: time.Hour})
-	kept, ended, err := n.engine.Import(&file, n.routesNamed(t, icmpDsts...))
+	kept, ended, err := Import([]*Engine{n.engine}, &file, n.routesNamed(t, icmpDsts...))
 	if err != nil || kept != flows || ended != 0 {
 		t.Fatalf("%d flows taken over, %d ended: %v", kept, ended, err)
 	}
@@ -107,6 +107,26 @@ func TestHandOver(t *testing.T) {
 	}
 	if got := r.ended("0", stats.HandedOver); got != flows || r.engine.Active() != 0 || n.engine.Active() != flows {
 		t.Errorf("%d flows handed over, %d and %d are open", got, r.engine.Active(), n.engine.Active())
+	}
+}
+
+// TestExportEmptiesSockets leaves questions to an engine that does not run: they are forwarded before their flows are
+// handed over.
+func TestExportEmptiesSockets(t *testing.T) {
+	const flows = 3 * batchSize
+	r := newRig(t, 1000, spec{upstream: to("10.2.0.2:7777"), idle: time.Hour})
+	r.sources(t, netlab.ProxyUpstream4)
+	server := listen(t, r.Upstream, "[::]:7777")
+	for i := range flows {
+		send(t, r, icmpDsts[i%2])
+	}
+	var file bytes.Buffer
+	must(t, Export([]*Engine{r.engine}, &file))
+	for range flows {
+		receive(t, server)
+	}
+	if got := r.ended("0", stats.HandedOver); got != flows {
+		t.Errorf("%d flows were handed over, want %d", got, flows)
 	}
 }
 
@@ -130,14 +150,14 @@ func TestHandOverRefused(t *testing.T) {
 			echo(t, listen(t, r.Upstream, "[::]:7777"))
 			exchange(t, dial(t, r.Client, icmpDsts[0]), []byte("hello"))
 			var file bytes.Buffer
-			must(t, r.engine.Export(&file))
+			must(t, Export([]*Engine{r.engine}, &file))
 			n := r.next(t)
 			if !c.sources {
 				n.engine.w.flows = newFlowTable(1000)
 			}
 			n.route(t, c.specs...)
 			lines := n.log(t)
-			kept, ended, err := n.engine.Import(&file, n.routesNamed(t, c.current...))
+			kept, ended, err := Import([]*Engine{n.engine}, &file, n.routesNamed(t, c.current...))
 			if kept != 0 || ended != 1 || err != nil || n.ended("0", c.why) != 1 {
 				t.Errorf("%d taken over, %d ended: %v; %v", kept, ended, err, stats.Sum(n.registry.Route("0").UDP))
 			}
@@ -156,12 +176,14 @@ func TestQuarantineOutlivesEngine(t *testing.T) {
 	id := w.openAt(clientKey(1, 1), routes[0])
 	nat := sock.Addr{IP: natAddr.IP, Port: w.flows.blocks[0].port(id)}
 	w.endFlow(id, stats.IdleTimeout)
-	file := w.save().encode()
+	var all savedTable
+	w.save(&all)
+	file := all.encode()
 
 	next, _ := tableWorker(10, natPorts)
 	next.started = time.Now()
 	e := &Engine{w: next}
-	if _, _, err := e.Import(bytes.NewReader(file), nil); err != nil {
+	if _, _, err := Import([]*Engine{e}, bytes.NewReader(file), nil); err != nil {
 		t.Fatal(err)
 	}
 	place := next.flows.place(&nat)

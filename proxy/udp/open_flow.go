@@ -56,13 +56,13 @@ func (w *worker) place(r *route.Route, e *upstream.Endpoint, client netip.Addr) 
 // lets a forged source in that is an address of the host, and its flow and that of the answers would feed each other
 // for ever. A program of the host that is connected from such an address gets its answers before we see them.
 func (w *worker) isEcho(key *flowKey) bool {
-	return key.client == key.dst || w.own.has(&flowKey{client: key.dst, dst: key.client})
+	return key.client == key.dst || w.shared.isOwn(&flowKey{client: key.dst, dst: key.client})
 }
 
 // noteOwn remembers a flow whose client has an address of ours, for isEcho.
 func (w *worker) noteOwn(key *flowKey) {
 	if w.routes.Serves(key.client.AddrPort().Addr()) {
-		w.own.add(key)
+		w.shared.addOwn(key)
 	}
 }
 

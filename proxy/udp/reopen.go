@@ -27,6 +27,7 @@ func (w *worker) reopen(nat, upstream *sock.Addr, r *route.Route, f flow) (flowI
 	}
 	w.insertFlow(id, w.flows.blocks[owner], r, e, f)
 	w.noteOwn(&f.key)
+	w.shared.addOwner(&f.key, w)
 	return id, stats.Done
 }
 

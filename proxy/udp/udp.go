@@ -25,7 +25,7 @@
 //
 // An Engine is one worker. Several of them share the clients' datagrams as a group of sockets ([sock.ListenUDPGroup]),
 // which keeps a flow with one engine, and each has NAT ports of its own, by which replies find the engine of their flow.
-// All that they share is [OwnFlows].
+// They share the limits, and what [Shared] holds.
 //
 // # NAT ports
 //
@@ -53,8 +53,9 @@
 //
 // # Hand-over
 //
-// The flow table is data: [Engine.Export] writes it, with the NAT ports in quarantine, and the engine of the next process
-// takes it over by [Engine.Import].
+// The flow table is data: [Export] writes it, with the NAT ports in quarantine, and the engines of the next process take it
+// over by [Import]. There may be another number of them: a flow goes to the one that has its NAT port, and others leave its
+// client's datagrams to that one.
 //
 // # Flows that others forward
 //
@@ -91,9 +92,9 @@ type Options struct {
 	Routes    *route.Live       // asked for each new flow
 	Stats     *stats.Registry
 	Worker    int              // the engine's number among those of one proxy, in Stats and Transmit
-	OwnFlows  *OwnFlows        // shared by the engines of one proxy; nil: the engine is the only one
+	Shared    *Shared          // by the engines of one proxy; nil: the engine is the only one
 	AccessLog *stats.AccessLog // nil: none
-	MaxFlows  int              // at once; at least 1
+	MaxFlows  int              // at once, of all engines that share; at least 1
 	Sources   *limit.Sources   // counts each source's flows; nil: no limit
 	KeepFlows bool             // at a limit, refuse new flows rather than evict old ones
 	Logger    *slog.Logger     // nil: none
@@ -123,13 +124,14 @@ func New(opts Options) (*Engine, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if opts.OwnFlows == nil {
-		opts.OwnFlows = NewOwnFlows()
+	if opts.Shared == nil {
+		opts.Shared = NewShared()
 	}
 	w, err := newWorker(&opts)
 	if err != nil {
 		return nil, fmt.Errorf("make UDP engine: %w", err)
 	}
+	opts.Shared.engines.Add(1)
 	return &Engine{w: w, stopped: make(chan struct{})}, nil
 }
 

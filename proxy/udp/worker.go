@@ -31,7 +31,8 @@ type worker struct {
 	wakeup    sock.Wakeup
 	batch     *sock.RecvBatch                    // one for both directions: each is sent before the other is read
 	headers   [batchSize][clientHeaderBytes]byte // what goes before the datagrams of the batch
-	own       *OwnFlows
+	strays    []stray                            // of the batch
+	shared    *Shared
 	routes    *route.Live
 	registry  *stats.Registry
 	accessLog *stats.AccessLog
@@ -59,7 +60,7 @@ type worker struct {
 func newWorker(opts *Options) (*worker, error) {
 	w := &worker{
 		number:    opts.Worker,
-		own:       opts.OwnFlows,
+		shared:    opts.Shared,
 		clients:   opts.Clients,
 		replies:   opts.Replies,
 		batch:     sock.NewRecvBatch(batchSize),
@@ -147,6 +148,7 @@ func (w *worker) run() error {
 			return err
 		}
 		timeout = w.turn(events[:n])
+		w.passOn()
 	}
 	return nil
 }
@@ -161,8 +163,7 @@ const (
 func (w *worker) turn(events []sock.Event) (timeout int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sinceStart = time.Since(w.started)
-	w.now = tickOf(w.sinceStart)
+	w.readClock()
 	var ready [numEvents]bool
 	for i := range events {
 		ready[events[i].Data()] = true
@@ -180,6 +181,12 @@ func (w *worker) turn(events []sock.Event) (timeout int) {
 		w.fromClients()
 	}
 	return w.keepTime()
+}
+
+// readClock begins a turn.
+func (w *worker) readClock() {
+	w.sinceStart = time.Since(w.started)
+	w.now = tickOf(w.sinceStart)
 }
 
 // keepTime does what is due by now and returns how long to wait for datagrams before it must be called again.
