@@ -112,8 +112,11 @@ func dial(to netip.AddrPort) (int, error) {
 }
 
 // reset closes a connection by an RST.
-func reset(fd int) error {
-	return errors.Join(unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}), unix.Close(fd))
+func reset(fd int) error { return errors.Join(resetAtClose(fd), unix.Close(fd)) }
+
+// resetAtClose has close(2) of a connection send an RST (socket(7), SO_LINGER).
+func resetAtClose(fd int) error {
+	return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
 // readyTCP reports whether the upstream answers on every family.

@@ -47,7 +47,7 @@ func runTCP(ctx context.Context, s *session) ([]WorkResult, error) {
 	if err != nil || s.Quick {
 		return results, err
 	}
-	idle, err := s.further(ctx, "idle connections", tcpWorks(tcpIdle, s.idleBeds(beds), families[0], each))
+	idle, err := s.further(ctx, "idle connections", tcpWorks(tcpIdle, idleBeds(beds), families[0], each))
 	if err != nil {
 		return nil, err
 	}
@@ -77,13 +77,6 @@ func (s *session) further(ctx context.Context, what string, works []Work) ([]Wor
 		return nil, nil
 	}
 	return results, err
-}
-
-// idleBeds returns the beds whose proxy can hold idleConnections. io.Copy takes two pipes for each connection beside its
-// sockets, six descriptors in all, and so cannot.
-func (s *session) idleBeds(beds []*proxyBed) []*proxyBed {
-	s.leaveOut(ioCopyName+", idle connections", "it takes six descriptors for each connection, more than a process may have")
-	return without(processes(beds), func(p *proxySubject) bool { return p.name == ioCopyName })
 }
 
 func tcpWorks(kinds []proxyWork, beds []*proxyBed, f proxyFamily, each time.Duration) (works []Work) {

@@ -16,7 +16,9 @@ const (
 	haproxyName = "HAProxy"
 	ioCopyName  = "io.Copy"
 	routerName  = "plain router"
-	againSuffix = " again" // of the A/A control
+
+	againSuffix  = " again" // of the A/A control
+	behindSuffix = " behind TPROXY"
 )
 
 var (
@@ -31,7 +33,7 @@ func tcpSubjects(p proxyPrograms) []proxySubject {
 	config := func(b *proxyBed) string { return anyportConfigOf(b, "", "protocol = \"tcp\"\n") }
 	transparent := maps.Clone(tproxyPrograms)
 	maps.Copy(transparent, haproxyPrograms)
-	behindTPROXY := anyportSubject(anyportName+" behind TPROXY", p.anyport, func(b *proxyBed) string {
+	behindTPROXY := anyportSubject(anyportName+behindSuffix, p.anyport, func(b *proxyBed) string {
 		return anyportConfigOf(b, fmt.Sprintf("tproxy_port = %d\n", steerPort), "protocol = \"tcp\"\n")
 	})
 	behindTPROXY.needs, behindTPROXY.prepare, behindTPROXY.canLog = tproxyPrograms, prepareTransparent, false
@@ -42,7 +44,7 @@ func tcpSubjects(p proxyPrograms) []proxySubject {
 		behindTPROXY,
 		{name: haproxyName, needs: haproxyPrograms, prepare: prepareLocal, command: haproxy, canLog: true, logsToStdout: true,
 			config: func(b *proxyBed) string { return haproxyConfig(b, plainBinds()) }},
-		{name: haproxyName + " behind TPROXY", needs: transparent, prepare: prepareTransparent, command: haproxy, logsToStdout: true,
+		{name: haproxyName + behindSuffix, needs: transparent, prepare: prepareTransparent, command: haproxy, logsToStdout: true,
 			config: func(b *proxyBed) string { return haproxyConfig(b, transparentBinds()) }},
 		{name: "nginx", needs: nginxPrograms, prepare: prepareLocal, config: nginxTCPConfig, command: nginxCommand, canLog: true},
 		{name: ioCopyName, prepare: prepareLocal,

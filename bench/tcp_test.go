@@ -55,6 +55,44 @@ func TestTCPSubjectsDeliver(t *testing.T) {
 	}
 }
 
+// TestIdleConnections has every proxy hold the connections of that work. Afterwards none must have them in TIME_WAIT.
+func TestIdleConnections(t *testing.T) {
+	netlab.RequireProgram(t, "haproxy", "nginx", "taskset", "iptables-nft", "ip6tables-nft", "ip", "ss")
+	s, programs := newProxySession(t)
+	beds, err := s.tcpBeds(t.Context(), programs, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beds = idleBeds(beds)
+	if len(beds) != 5 { // anyport twice, HAProxy, nginx, io.Copy
+		t.Errorf("%d subjects, left out: %v", len(beds), s.leftOut)
+	}
+	w := tcpIdle[0].on(beds, haproxyName, proxyFamilies[0], 0)
+	for i, b := range beds {
+		sample, err := w.measure(i)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if v := sample.Values; v[0] <= 0 || v[1] <= 0 || v[2] < 2 || b.subject.name == anyportName && v[2] != 2 {
+			t.Errorf("%s: %v B, %v B, %v descriptors", b.subject.name, v[0], v[1], v[2])
+		}
+		if n := waiting(t, b.Proxy); n > idleConnections/10 {
+			t.Errorf("%s keeps %d connections in TIME_WAIT", b.subject.name, n)
+		}
+	}
+}
+
+// waiting returns how many connections of a namespace are in TIME_WAIT.
+func waiting(t *testing.T, ns *netlab.Namespace) int {
+	t.Helper()
+	out, err := ns.Command("ss", "-Htan", "state", "time-wait").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(out), "\n")
+}
+
 // delivered reports whether a sample tells of traffic that came through whole. Requests at a fixed rate are lost where
 // the machine is too busy for that rate.
 func delivered(w Work, s Sample, err error) bool {

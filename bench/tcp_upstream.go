@@ -65,6 +65,8 @@ func serveTCPUpstream([]string) error {
 }
 
 // listenTCPUpstream returns a non-blocking listener of both families. A page fits into its connections' send buffers.
+// Those of echoPort and pagePort end by an RST, once the client has gone: else proxies that close first, towards the
+// upstream, would keep thousands in TIME_WAIT, and look long for a free port when they next connect.
 func listenTCPUpstream(port int) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -72,6 +74,9 @@ func listenTCPUpstream(port int) (int, error) {
 	}
 	err = errors.Join(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+	if port == echoPort || port == pagePort {
+		err = errors.Join(err, resetAtClose(fd)) // accepted connections inherit it
+	}
 	if port == pagePort {
 		err = errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 8*pageSize))
 	}
