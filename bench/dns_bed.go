@@ -85,7 +85,7 @@ func (b *dnsBed) start() error {
 		return err
 	}
 	if err := b.waitAnswer(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", b.server.name, err, b.process.Output())
+		return withOutput(fmt.Errorf("%s: %w", b.server.name, err), b.server.name, b.process)
 	}
 	b.pids = groupPids(b.process.Pid())
 	return pinThreads(b.pids)

@@ -16,9 +16,9 @@ import (
 // The works of an operator, done while connections go on and on, and what they lose meanwhile. The proxy is anyport,
 // once steered by sk_lookup, whose rules a reload exchanges, and otherwise behind rules of netfilter, which are loaded.
 var operations = []proxyWork{
-	{"change 10,000 rules", "change", operationTime, measureChange},
-	{"kill -9, and start at once", "kill", operationTime, measureKill},
-	{"stop, and start at once", "restart", operationTime, measureRestart},
+	{name: "change 10,000 rules", per: "change", figures: operationTime, measure: measureChange},
+	{name: "kill -9, and start at once", per: "kill", figures: operationTime, measure: measureKill},
+	{name: "stop, and start at once", per: "restart", figures: operationTime, measure: measureRestart},
 }
 
 var operationTime = []Figure{{"time until it serves as it should", "ms", false}}

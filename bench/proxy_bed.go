@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -104,7 +105,8 @@ func (b *proxyBed) start() error {
 		}
 	}
 	if err := b.wait(); err != nil {
-		return fmt.Errorf("%s: %w\n%s\n%s", b.subject.name, err, b.output(), b.server.Output())
+		err = withOutput(fmt.Errorf("%s: %w", b.subject.name, err), "the upstream", b.server)
+		return withOutput(err, b.subject.name, b.proxy)
 	}
 	if b.proxy != nil {
 		b.pids = groupPids(b.proxy.Pid())
@@ -136,11 +138,12 @@ func (b *proxyBed) run() error {
 	return err
 }
 
-func (b *proxyBed) output() string {
-	if b.proxy == nil {
-		return ""
+// withOutput puts what a process has printed in front of an error, so that the reason stays last.
+func withOutput(err error, name string, p *netlab.Process) error {
+	if p == nil || strings.TrimSpace(p.Output()) == "" {
+		return err
 	}
-	return b.proxy.Output()
+	return fmt.Errorf("%s printed:\n%s\n%w", name, strings.TrimSpace(p.Output()), err)
 }
 
 // proxyStartTime is more than any proxy needs to start.

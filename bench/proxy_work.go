@@ -11,6 +11,12 @@ type proxyWork struct {
 	per     string // its unit
 	figures []Figure
 	measure func(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error)
+	slow    bool // it is left to full runs
+}
+
+// quickWorks returns those that are not slow.
+func quickWorks(works []proxyWork) []proxyWork {
+	return slices.DeleteFunc(slices.Clone(works), func(p proxyWork) bool { return p.slow })
 }
 
 // on makes the work of one family over the beds, measured for a time each. Every subject is compared with the first

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -99,7 +100,7 @@ func runIn(ns *netlab.Namespace, stdin string, name string, args ...string) erro
 	cmd := ns.Command(name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("run %s %q: %w: %s", name, args, err, out)
+		return fmt.Errorf("run %s %q: %w: %s", name, args, err, bytes.TrimSpace(out))
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (s *Suite) Run(ctx context.Context, o Options) (result *Result, err error) 
 	session := &session{Options: o, lab: lab, rng: rand.New(rand.NewPCG(o.Seed, 1))}
 	defer func() {
 		session.step("cleaning up")
-		err = errors.Join(err, session.close(), lab.Close())
+		err = errors.Join(session.close(), lab.Close(), err) // the reason last, where it is read first
 		o.Progress.Done()
 	}()
 	environment := Describe(o.Version, s.programs...)

@@ -107,8 +107,7 @@ func checkSink(fd int, sent uint64) error {
 	if err := unix.Shutdown(fd, unix.SHUT_WR); err != nil {
 		return fmt.Errorf("end a bulk connection: %w", err)
 	}
-	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if _, err := unix.Poll(ready, int(patience.Milliseconds())); err != nil && err != unix.EINTR {
+	if err := waitFor(fd, unix.POLLIN); err != nil {
 		return fmt.Errorf("wait for the sink: %w", err)
 	}
 	var got [8]byte

@@ -13,11 +13,11 @@ import (
 
 // tcpIdle are the works of connections that are open and silent.
 var tcpIdle = []proxyWork{{
-	"idle connections", "connection", []Figure{
+	name: "idle connections", per: "connection", figures: []Figure{
 		{"user memory of one", "B", false},
 		{"user memory of one that has carried 16 KiB", "B", false},
 		{"descriptors of one", "", false},
-	}, measureIdle,
+	}, measure: measureIdle,
 }}
 
 // idleConnections take 18,000 descriptors in io.Copy, which has two pipes for each beside the sockets, of 20,000 that a

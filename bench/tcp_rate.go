@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -99,6 +100,23 @@ func (p *poller) waitExactly(d time.Duration) ([]unix.EpollEvent, error) {
 
 // percentile returns the smallest latency that a share of all is not above.
 func (l *tcpRate) percentile(share float64) time.Duration {
-	slices.Sort(l.took)
-	return l.took[min(int(share*float64(len(l.took))), len(l.took)-1)]
+	return percentile(slices.Sorted(slices.Values(l.took)), share)
+}
+
+// usualPercentile is the median of what percentile is in each stretch of so many answers (all, if there are fewer): what
+// a moment has in which the machine was not busy with something else. One in which it was does not count for more.
+func (l *tcpRate) usualPercentile(share float64, stretch int) time.Duration {
+	var each []time.Duration
+	for part := range slices.Chunk(l.took, min(stretch, len(l.took))) {
+		if len(part) >= min(stretch, len(l.took)) { // not the rest
+			each = append(each, percentile(slices.Sorted(slices.Values(part)), share))
+		}
+	}
+	slices.Sort(each)
+	return percentile(each, 0.5)
+}
+
+// percentile is the nearest-rank percentile.
+func percentile(sorted []time.Duration, share float64) time.Duration {
+	return sorted[max(int(math.Ceil(share*float64(len(sorted)))), 1)-1]
 }

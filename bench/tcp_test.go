@@ -83,6 +83,20 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
+// TestFailureTellsItsReasonLast has a proxy end at once: what it printed comes first.
+func TestFailureTellsItsReasonLast(t *testing.T) {
+	netlab.RequireProgram(t, "sh", "taskset")
+	s, programs := newProxySession(t)
+	broken := proxySubject{name: "broken", prepare: prepareLocal,
+		command: func(*proxyBed) []string { return []string{"sh", "-c", "echo its own words"} }}
+	_, err := s.proxyBeds(t.Context(), []proxySubject{broken}, proxyLine{
+		self: programs.self, upstream: tcpUpstream, ready: (*proxyBed).readyTCP})
+	const want = "broken printed:\nits own words\nbroken: it has ended instead of forwarding"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 // waiting returns how many connections of a namespace are in TIME_WAIT.
 func waiting(t *testing.T, ns *netlab.Namespace) int {
 	t.Helper()

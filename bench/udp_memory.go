@@ -6,8 +6,8 @@ import (
 )
 
 var (
-	fewFlows  = proxyWork{"8,000 flows", "flow", flowFigures, measureFlows(fewCount)}
-	manyFlows = proxyWork{"100,000 flows", "flow", flowFigures, measureFlows(manyCount)}
+	fewFlows  = proxyWork{name: "8,000 flows", per: "flow", figures: flowFigures, measure: measureFlows(fewCount)}
+	manyFlows = proxyWork{name: "100,000 flows", per: "flow", figures: flowFigures, measure: measureFlows(manyCount)}
 )
 
 var flowFigures = []Figure{{"user memory", "MiB", false}, {"descriptors", "", false}}

@@ -22,10 +22,10 @@ const (
 
 // The works of the suite.
 var (
-	echoWork   = proxyWork{"64 B echo, 64 flows", "datagram", datagramRate, measureFew}
-	manyWork   = proxyWork{"64 B echo, 100,000 flows", "datagram", datagramRate, measureMany}
-	onceWork   = proxyWork{"64 B echo, a new flow for every datagram", "datagram", datagramRate, measureOnce}
-	trainsWork = proxyWork{"1,400 B datagrams to the upstream, in trains of 32", "datagram", throughput, measureTrains}
+	echoWork   = proxyWork{name: "64 B echo, 64 flows", per: "datagram", figures: datagramRate, measure: measureFew}
+	manyWork   = proxyWork{name: "64 B echo, 100,000 flows", per: "datagram", figures: datagramRate, measure: measureMany}
+	onceWork   = proxyWork{name: "64 B echo, a new flow for every datagram", per: "datagram", figures: datagramRate, measure: measureOnce}
+	trainsWork = proxyWork{name: "1,400 B datagrams to the upstream, in trains of 32", per: "datagram", figures: throughput, measure: measureTrains}
 )
 
 // udpWorks are what all subjects do that can.
