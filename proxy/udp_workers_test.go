@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 type mirror struct {
 	socket  *net.UDPConn
 	running sync.WaitGroup
+	mute    atomic.Bool // it does not answer
 
 	mu    sync.Mutex // guards the field below
 	heard map[netip.AddrPort]int
@@ -46,7 +48,9 @@ func (m *mirror) loop() {
 		m.mu.Lock()
 		m.heard[from]++
 		m.mu.Unlock()
-		_, _ = m.socket.WriteToUDPAddrPort(buf[:n], from)
+		if !m.mute.Load() {
+			_, _ = m.socket.WriteToUDPAddrPort(buf[:n], from)
+		}
 	}
 }
 

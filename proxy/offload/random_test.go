@@ -7,11 +7,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -38,15 +35,15 @@ func TestRandomPackets(t *testing.T) {
 	}
 	sent := 0
 	for round := 0; sent < packets; round++ {
-		b.checksumOffload(t, round%8)
+		must(t, b.SetTransmitChecksums(round%8))
 		for end := sent + packets/32; sent < end; {
 			f := flows[rng.IntN(len(flows))]
 			sent += f.burst(t, rng)
 		}
 	}
 	for _, ns := range []*netlab.Namespace{b.Client, b.Upstream} {
-		if n := badChecksums(t, ns); n != 0 {
-			t.Errorf("%d bad checksums at the %s", n, ns.Name())
+		if n, err := ns.BadUDPChecksums(); n != 0 || err != nil {
+			t.Errorf("%d bad checksums at the %s, %v", n, ns.Name(), err)
 		}
 	}
 	for _, f := range flows {
@@ -162,74 +159,4 @@ func writeTrain(t *testing.T, c *net.UDPConn, peer *net.UDPAddr, train []byte, s
 		must(t, err)
 		train = train[n:]
 	}
-}
-
-// badChecksums reads what the kernel of a namespace has counted.
-func badChecksums(t *testing.T, ns *netlab.Namespace) (n int) {
-	t.Helper()
-	must(t, ns.Do(func() error {
-		for _, file := range []string{"snmp", "snmp6"} {
-			text, err := os.ReadFile("/proc/thread-self/net/" + file)
-			if err != nil {
-				return err
-			}
-			n += udpChecksumErrors(string(text))
-		}
-		return nil
-	}))
-	return n
-}
-
-// udpChecksumErrors reads /proc/net/snmp, which has a line of names and one of numbers, or snmp6, which has pairs.
-func udpChecksumErrors(text string) (n int) {
-	var names []string
-	for line := range strings.Lines(text) {
-		words := strings.Fields(line)
-		switch {
-		case words[0] == "Udp6InCsumErrors":
-			fmt.Sscan(words[1], &n)
-		case words[0] == "Udp:" && names == nil:
-			names = words
-		case words[0] == "Udp:":
-			for i, name := range names {
-				if name == "InCsumErrors" {
-					fmt.Sscan(words[i], &n)
-				}
-			}
-		}
-	}
-	return n
-}
-
-// checksumOffload switches devices' checksums on or off, by three bits: those of the client and of the upstream, which
-// leave the checksum to others or not, and that of the proxy, which fills in what is left or leaves it to the receiver.
-func (b *bed) checksumOffload(t *testing.T, bits int) {
-	t.Helper()
-	for i, d := range []struct {
-		ns   *netlab.Namespace
-		name string
-	}{{b.Client, "proxy0"}, {b.Upstream, "proxy0"}, {b.Proxy, "client0"}, {b.Proxy, "upstream0"}} {
-		on := uint32(bits>>min(i, 2)) & 1
-		must(t, d.ns.Do(func() error { return setChecksum(d.name, on) }))
-	}
-}
-
-// setChecksum is `ethtool -K NAME tx on|off` (linux/ethtool.h, linux/if.h).
-func setChecksum(name string, on uint32) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	value := struct{ command, data uint32 }{unix.ETHTOOL_STXCSUM, on}
-	request := struct {
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}{data: unsafe.Pointer(&value)}
-	copy(request.name[:], name)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
-		return fmt.Errorf("switch checksums of %s: %w", name, errno)
-	}
-	return nil
 }
