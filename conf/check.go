@@ -15,6 +15,7 @@ func (d *decoder) check(c *draft, host *Host) {
 	served := servedPrefixes(&c.Config)
 	d.checkServed(c)
 	d.checkTproxy(c)
+	d.checkIntervals(c)
 	if n := len(c.routes) + len(c.dns); n > MaxRules {
 		d.fault(value{line: 1}, "", "%d routes and DNS servers, but there are counters for %d only", n, MaxRules)
 	}
@@ -93,6 +94,18 @@ func (d *decoder) checkTproxy(c *draft) {
 				d.fault(got.at(key), "remove it, or tproxy_port", "needs sk_lookup, which tproxy_port turns off")
 			}
 		}
+	}
+}
+
+// checkIntervals holds the bounds of the interval of look-ups against each other.
+func (d *decoder) checkIntervals(c *draft) {
+	if c.top.good("resolve_interval_min", "resolve_interval_max") && c.ResolveMin > c.ResolveMax {
+		at := c.top.at("resolve_interval_max")
+		if !c.top.given("resolve_interval_max") {
+			at = c.top.at("resolve_interval_min")
+		}
+		d.fault(at, "raise resolve_interval_max or lower resolve_interval_min",
+			"the least interval, %v, is longer than the most, %v", c.ResolveMin, c.ResolveMax)
 	}
 }
 

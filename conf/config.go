@@ -48,30 +48,31 @@ const lastService = uint16(511)
 
 // Config is one whole configuration. It is never changed after Load returns it.
 type Config struct {
-	File            string // as given, for messages; "(built-in)" for the embedded default
-	Text            []byte // the file's content
-	Prefixes        []netip.Prefix
-	OpenPrefixes    []netip.Prefix
-	AllowOnLink     bool
-	Metrics         netip.AddrPort // the zero AddrPort: no metrics listener
-	Workers         int            // 0: one per core
-	TproxyPort      int            // that TPROXY rules lead to, and the next one for UDP replies; 0: sk_lookup steers
-	UDPSources      []UDPSource    // none: the routed source address, DefaultUDPPorts
-	TCPSources      []netip.Addr   // none of a family: the routed source address
-	UDPWorkers      int            // at least 1
-	UDPTransmit     Transmit       // how trains of datagrams leave
-	MaxConnections  int            // TCP connections at once, in total
-	MaxPerSource    int            // TCP connections at once of one source; 0: no limit
-	MaxFlows        int            // UDP flows at once, in total
-	SourceBits4     int            // addresses that agree in so many first bits are one source to every limit, IPv4
-	SourceBits6     int            // the same, IPv6
-	AccessLog       string         // a path, "-" for standard output, "" for none
-	LogProgress     time.Duration  // between two lines of what is open in the access log; 0: one at its end only
-	DrainTimeout    time.Duration  // how long SIGTERM waits for open connections; 0: no limit
-	ResolveInterval time.Duration  // between two look-ups of an upstream's DNS name; at least a second
-	Routes          []Route        // Routes[i] is rule i of RuleSet
-	DNS             []DNS          // DNS[i] is rule len(Routes)+i of RuleSet
-	Warnings        []Fault        // what Load found that is legal but surely not meant
+	File           string // as given, for messages; "(built-in)" for the embedded default
+	Text           []byte // the file's content
+	Prefixes       []netip.Prefix
+	OpenPrefixes   []netip.Prefix
+	AllowOnLink    bool
+	Metrics        netip.AddrPort // the zero AddrPort: no metrics listener
+	Workers        int            // 0: one per core
+	TproxyPort     int            // that TPROXY rules lead to, and the next one for UDP replies; 0: sk_lookup steers
+	UDPSources     []UDPSource    // none: the routed source address, DefaultUDPPorts
+	TCPSources     []netip.Addr   // none of a family: the routed source address
+	UDPWorkers     int            // at least 1
+	UDPTransmit    Transmit       // how trains of datagrams leave
+	MaxConnections int            // TCP connections at once, in total
+	MaxPerSource   int            // TCP connections at once of one source; 0: no limit
+	MaxFlows       int            // UDP flows at once, in total
+	SourceBits4    int            // addresses that agree in so many first bits are one source to every limit, IPv4
+	SourceBits6    int            // the same, IPv6
+	AccessLog      string         // a path, "-" for standard output, "" for none
+	LogProgress    time.Duration  // between two lines of what is open in the access log; 0: one at its end only
+	DrainTimeout   time.Duration  // how long SIGTERM waits for open connections; 0: no limit
+	ResolveMin     time.Duration  // between two look-ups of an upstream's DNS name at least, whatever its TTL is; 1s or more
+	ResolveMax     time.Duration  // the same at most
+	Routes         []Route        // Routes[i] is rule i of RuleSet
+	DNS            []DNS          // DNS[i] is rule len(Routes)+i of RuleSet
+	Warnings       []Fault        // what Load found that is legal but surely not meant
 
 	MaxFlowsPerSource int  // UDP flows at once of one source; 0: no limit
 	KeepFlows         bool // at a limit of flows, the new one is refused, rather than an old one evicted

@@ -59,7 +59,8 @@ port = 54
 		SourceBits4:      32,
 		SourceBits6:      64,
 		DrainTimeout:     30 * time.Second,
-		ResolveInterval:  30 * time.Second,
+		ResolveMin:       5 * time.Second,
+		ResolveMax:       5 * time.Minute,
 		Routes: []Route{{
 			Line:           2,
 			Name:           "route-1",
@@ -111,7 +112,8 @@ source_prefix_ipv6 = 56
 access_log = "log/access.json"
 access_log_progress = "30m"
 drain_timeout = "none"
-resolve_interval = "5m"
+resolve_interval_min = "2s"
+resolve_interval_max = "1h"
 
 [[route]]
 name = "ssh"
@@ -191,7 +193,8 @@ query_log = "1/1000"
 		SourceBits6:       56,
 		AccessLog:         "/etc/any*port/log/access.json",
 		LogProgress:       30 * time.Minute,
-		ResolveInterval:   5 * time.Minute,
+		ResolveMin:        2 * time.Second,
+		ResolveMax:        time.Hour,
 		Routes: []Route{{
 			Line:     lineOf(text, "[[route]]"),
 			Name:     "ssh",

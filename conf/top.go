@@ -45,7 +45,8 @@ var topKeys = []key[Config]{
 	{"access_log", single(func(c *Config) *string { return &c.AccessLog }, parseLog)},
 	{"access_log_progress", single(func(c *Config) *time.Duration { return &c.LogProgress }, parseProgress)},
 	{"drain_timeout", single(func(c *Config) *time.Duration { return &c.DrainTimeout }, parseTimeout)},
-	{"resolve_interval", single(func(c *Config) *time.Duration { return &c.ResolveInterval }, parseInterval)},
+	{"resolve_interval_min", single(func(c *Config) *time.Duration { return &c.ResolveMin }, parseInterval)},
+	{"resolve_interval_max", single(func(c *Config) *time.Duration { return &c.ResolveMax }, parseInterval)},
 }
 
 // parseListener reads the address of a listener, "none" as the zero AddrPort.

@@ -29,7 +29,7 @@ type Generation struct {
 func (g *Generation) Config() *conf.Config { return g.config }
 
 // Prepare does for cfg what takes time: it compiles the rules and resolves the upstreams. Nothing changes before Apply.
-// A name that does not resolve is logged and keeps the addresses that the route of the same name has in force, if any.
+// A name that does not resolve is logged and keeps its last good addresses, if an upstream in force has the name.
 // When ctx is done, Prepare returns its error.
 func (s *Server) Prepare(ctx context.Context, cfg *conf.Config) (*Generation, error) {
 	set := cfg.RuleSet()
@@ -38,14 +38,15 @@ func (s *Server) Prepare(ctx context.Context, cfg *conf.Config) (*Generation, er
 		return nil, fmt.Errorf("compile rules: %w", err)
 	}
 	g := &Generation{config: cfg, rules: set, routes: make([]*route.Route, len(set.Rules))}
-	known, sources := s.knownEndpoints(), route.NewSources(cfg.TCPSources)
+	sources := route.NewSources(cfg.TCPSources)
 	for i := range cfg.Routes {
 		if r := &cfg.Routes[i]; r.Action == rule.Steer {
-			g.add(i, r, s.newRoute(r, sources, known[r.Name]))
+			g.add(i, r, s.newRoute(r, sources))
 		}
 	}
 	g.table = route.NewTable(compiled, g.routes)
-	g.fresh, err = upstream.Resolve(ctx, s.lookup, g.groups)
+	err = s.names.LookUp(ctx, upstream.NamesOf(g.groups))
+	g.fresh = s.names.Endpoints(g.groups)
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("resolve upstreams: %w", context.Cause(ctx))
 	}
@@ -62,26 +63,10 @@ func (g *Generation) add(index int, c *conf.Route, r *route.Route) {
 	g.udp = append(g.udp, c.Protocol != rule.TCP)
 }
 
-// knownEndpoints returns what the routes in force balance over, by name.
-func (s *Server) knownEndpoints() map[string][]upstream.Endpoint {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	known := make(map[string][]upstream.Endpoint)
-	if s.current != nil {
-		for _, r := range s.current.routes {
-			if r != nil {
-				known[r.Name] = r.Upstreams.Endpoints()
-			}
-		}
-	}
-	return known
-}
-
-// newRoute makes a route that begins with the endpoints known of its upstreams, for the names that will not resolve.
-func (s *Server) newRoute(r *conf.Route, sources route.Sources, known []upstream.Endpoint) *route.Route {
+func (s *Server) newRoute(r *conf.Route, sources route.Sources) *route.Route {
 	return &route.Route{
 		Name:           r.Name,
-		Upstreams:      s.pool.Group(r, known),
+		Upstreams:      s.pool.Group(r),
 		ProxyProtocol:  r.ProxyProtocol,
 		HeaderSenders:  prefixSet(r.HeaderSenders),
 		HeaderTimeout:  r.HeaderTimeout,
@@ -182,6 +167,7 @@ func (s *Server) swap(g *Generation) error {
 		return err
 	}
 	s.current, s.steered = g, len(s.sources)
+	s.names.Use(g.groups, g.config.ResolveMin, g.config.ResolveMax)
 	s.claimReturnPaths(g)
 	s.settle(g)
 	return nil
@@ -207,6 +193,9 @@ func (s *Server) compile(g *Generation) (*rule.Table, error) {
 	}
 	return table, nil
 }
+
+// Names returns the DNS names among the upstreams in force, sorted.
+func (s *Server) Names() []upstream.NameInfo { return s.names.Info() }
 
 // RouteInfo is a route in force, as an operator wants to see it.
 type RouteInfo struct {

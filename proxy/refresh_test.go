@@ -44,7 +44,7 @@ func TestRefreshSteersNewSourceFirst(t *testing.T) {
 	r.name("moving.test", "127.0.0.2", "::1")
 	r.whenPublished(func(*rule.Table) error { return errPublish })
 	for range 2 { // a failure must not pass for done at the next try
-		if err := r.refresh(t.Context()); !errors.Is(err, errPublish) {
+		if err := r.refreshAll(); !errors.Is(err, errPublish) {
 			t.Fatalf("refresh returned %v, want %v", err, errPublish)
 		}
 		r.wantUpstreams("while the kernel says no", "127.0.0.2:80")
@@ -57,14 +57,14 @@ func TestRefreshSteersNewSourceFirst(t *testing.T) {
 		during = fmt.Sprint(r.current.groups[0].Endpoints())
 		return nil
 	})
-	must(t, r.refresh(t.Context()))
+	must(t, r.refreshAll())
 	if !steered || during != "[127.0.0.2:80]" {
 		t.Errorf("the table steers replies to ::1: %v; upstreams in use before: %s", steered, during)
 	}
 	r.wantUpstreams("at last", "127.0.0.2:80", "[::1]:80")
 
 	r.whenPublished(func(*rule.Table) error { t.Error("published again without need"); return nil })
-	must(t, r.refresh(t.Context()))
+	must(t, r.refreshAll())
 }
 
 // Apply, too, has the replies of a new source steered before user space uses it: beside the rules still in force.
@@ -93,22 +93,26 @@ func TestRefreshKeepsLastGood(t *testing.T) {
 	must(t, r.put(home+"[[route]]\nname = \"web\"\nupstream = [\"a.test:80\", \"b.test:80\"]\n"))
 	r.name("a.test")
 	r.name("b.test", "127.0.0.4")
-	if err := r.refresh(t.Context()); !errors.Is(err, errNoSuchName) {
+	if err := r.refreshAll(); !errors.Is(err, errNoSuchName) {
 		t.Errorf("refresh returned %v, want %v", err, errNoSuchName)
 	}
 	r.wantUpstreams("while one name fails", "127.0.0.2:80", "127.0.0.4:80")
 	r.name("a.test", "127.0.0.5")
-	must(t, r.refresh(t.Context()))
+	must(t, r.refreshAll())
 	r.wantUpstreams("when it is back", "127.0.0.5:80", "127.0.0.4:80")
 }
 
-// Run refreshes by itself, at resolve_interval.
+// Run refreshes by itself what comes due, with the interval of the configuration in force.
 func TestRunRefreshes(t *testing.T) {
-	text := "resolve_interval = \"1s\"\n" + home + routeOf("web", "moving.test:80")
+	text := home + routeOf("web", "moving.test:80")
 	r := newRig(t, text)
 	r.name("moving.test", "127.0.0.2")
-	must(t, r.put(text))
+	must(t, r.put("resolve_interval_min = \"1h\"\nresolve_interval_max = \"1h\"\n"+text))
 	r.run(t.Context())
+	must(t, r.put("resolve_interval_min = \"1s\"\n"+text))
 	r.name("moving.test", "127.0.0.3")
 	netlab.Eventually(t, "the new address is in use", func() bool { return r.upstreams()[0] == "127.0.0.3:80" })
+	r.name("moving.test")
+	netlab.Eventually(t, "a look-up fails", func() bool { return r.Names()[0].Error == errNoSuchName.Error() })
+	r.wantUpstreams("when the name is gone", "127.0.0.3:80")
 }

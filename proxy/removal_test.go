@@ -42,7 +42,7 @@ func testRemoval(t *testing.T, by string, closes bool) {
 		must(t, r.put(text(`"127.0.0.3:`+port+`"`)))
 	case "DNS":
 		r.name("two.test", "127.0.0.3")
-		must(t, r.refresh(t.Context()))
+		must(t, r.refreshAll())
 	default:
 		must(t, r.put(home+routeOf("other", "127.0.0.3:"+port)))
 	}

@@ -17,6 +17,7 @@ import (
 	"anyport/bench/netlab"
 	"anyport/conf"
 	"anyport/conf/rule"
+	"anyport/proxy/upstream"
 	"anyport/steering"
 )
 
@@ -38,7 +39,7 @@ type rig struct {
 	steering *steering.Steering // that steers to it; nil: none
 
 	mu        sync.Mutex // guards the fields below
-	names     map[string][]netip.Addr
+	zone      map[string][]netip.Addr
 	published func(*rule.Table) error // called for every table that the kernel would get
 }
 
@@ -59,7 +60,7 @@ func parse(t *testing.T, text string) *conf.Config {
 func newRig(t *testing.T, text string) *rig {
 	t.Helper()
 	netlab.RequireRoot(t)
-	r := &rig{t: t, names: make(map[string][]netip.Addr)}
+	r := &rig{t: t, zone: make(map[string][]netip.Addr)}
 	var err error
 	r.Server, err = New(parse(t, text), Options{Publish: r.onPublish, Lookup: r.onLookup,
 		Logger: slog.New(slog.NewTextHandler(&r.log, nil))})
@@ -80,22 +81,25 @@ func (r *rig) onPublish(table *rule.Table) error {
 
 var errNoSuchName = errors.New("no such name")
 
-func (r *rig) onLookup(_ context.Context, _, host string) ([]netip.Addr, error) {
+func (r *rig) onLookup(_ context.Context, host string) (upstream.Answer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if addrs := r.names[host]; addrs != nil {
-		return addrs, nil
+	if addrs := r.zone[host]; addrs != nil {
+		return upstream.Answer{Addrs: addrs}, nil
 	}
-	return nil, errNoSuchName
+	return upstream.Answer{}, errNoSuchName
 }
+
+// refreshAll is refresh with all names, as if they were due.
+func (r *rig) refreshAll() error { return r.refresh(r.t.Context(), upstream.NamesOf(r.current.groups)) }
 
 // name makes host resolve to addrs, or to nothing.
 func (r *rig) name(host string, addrs ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.names[host] = nil
+	r.zone[host] = nil
 	for _, a := range addrs {
-		r.names[host] = append(r.names[host], netip.MustParseAddr(a))
+		r.zone[host] = append(r.zone[host], netip.MustParseAddr(a))
 	}
 }
 

@@ -19,7 +19,6 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -67,22 +66,21 @@ type Options struct {
 
 // Server is the proxy. Its methods are safe for concurrent use.
 type Server struct {
-	publish         func(*rule.Table) error
-	assign          func(service uint16, listener, clients syscall.Conn) error
-	bringReplies    func([]ReturnPath) error
-	lookup          upstream.LookupFunc
-	logger          *slog.Logger
-	refreshInterval time.Duration
-	listener        *sock.Socket
-	tcp             *tcp.Engine
-	transmit        *offload.Transmit // nil: trains are cut
-	transmitInfo    TransmitInfo
-	transmitAuto    bool // trains give way to the packet filter
-	udp             udpPlane
-	registry        *stats.Registry
-	pool            *upstream.Pool
-	accessLog       *stats.AccessLog
-	live            route.Live
+	publish      func(*rule.Table) error
+	assign       func(service uint16, listener, clients syscall.Conn) error
+	bringReplies func([]ReturnPath) error
+	names        *upstream.Names
+	logger       *slog.Logger
+	listener     *sock.Socket
+	tcp          *tcp.Engine
+	transmit     *offload.Transmit // nil: trains are cut
+	transmitInfo TransmitInfo
+	transmitAuto bool // trains give way to the packet filter
+	udp          udpPlane
+	registry     *stats.Registry
+	pool         *upstream.Pool
+	accessLog    *stats.AccessLog
+	live         route.Live
 
 	closing  sync.Once
 	closeErr error         // of Close, once closing is done
@@ -100,7 +98,7 @@ type Server struct {
 }
 
 // New opens the sockets and data planes for cfg's workers, limits and access log, which stay as they are for the
-// server's life, as does the interval of look-ups. It claims no traffic before Apply. It needs CAP_NET_RAW. The caller
+// server's life. It claims no traffic before Apply. It needs CAP_NET_RAW. The caller
 // must call Close.
 func New(cfg *conf.Config, opts Options) (*Server, error) {
 	workers := cfg.Workers
@@ -114,17 +112,16 @@ func New(cfg *conf.Config, opts Options) (*Server, error) {
 		opts.Assign = func(uint16, syscall.Conn, syscall.Conn) error { return errNoService }
 	}
 	s := &Server{
-		publish:         opts.Publish,
-		assign:          opts.Assign,
-		bringReplies:    opts.BringReplies,
-		lookup:          opts.Lookup,
-		logger:          opts.Logger,
-		refreshInterval: cfg.ResolveInterval,
-		registry:        stats.NewRegistry(max(workers, cfg.UDPWorkers)),
-		pool:            upstream.NewPool(opts.Logger),
-		finished:        make(chan struct{}),
-		paths:           make(map[heldPath]*upstream.Member),
-		sources:         make(map[conf.UDPSource][][]rule.PortRange),
+		publish:      opts.Publish,
+		assign:       opts.Assign,
+		bringReplies: opts.BringReplies,
+		names:        upstream.NewNames(opts.Lookup, opts.Logger),
+		logger:       opts.Logger,
+		registry:     stats.NewRegistry(max(workers, cfg.UDPWorkers)),
+		pool:         upstream.NewPool(opts.Logger),
+		finished:     make(chan struct{}),
+		paths:        make(map[heldPath]*upstream.Member),
+		sources:      make(map[conf.UDPSource][][]rule.PortRange),
 	}
 	if err := s.open(cfg, workers); err != nil {
 		return nil, errors.Join(err, s.Close())

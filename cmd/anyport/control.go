@@ -46,6 +46,7 @@ type daemonStatus struct {
 	Draining      bool                    `json:"draining"`
 	Prefixes      []prefixStatus          `json:"prefixes"`
 	Routes        []routeStatus           `json:"routes"`
+	Names         []upstream.NameInfo     `json:"names"` // of upstreams, as DNS has them
 	Unrouted      protocolTotals          `json:"unrouted"`
 	Drops         map[string]uint64       `json:"udp_drops"`
 	UDPSources    map[netip.Addr][]string `json:"udp_sources"` // NAT address -> port ranges

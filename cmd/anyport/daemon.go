@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -131,7 +130,7 @@ func (d *daemon) open() (cfg *conf.Config, err error) {
 // killed in place, which refuses what nobody serves.
 func (d *daemon) openServer(cfg *conf.Config) (err error) {
 	d.server, err = proxy.New(cfg, proxy.Options{Publish: d.publish, Assign: d.assign, BringReplies: d.bringReplies,
-		Lookup: net.DefaultResolver.LookupNetIP, Logger: d.logger})
+		Lookup: d.opts.resolver.Lookup, Logger: d.logger})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"anyport/bench/netlab"
+	"anyport/proxy/upstream"
 	"anyport/steering"
 )
 
@@ -57,13 +58,19 @@ workers = 1
 // startDaemon runs a daemon with that configuration. The test ends it by stop.
 func startDaemon(t *testing.T, config string) *testDaemon {
 	t.Helper()
+	return startResolving(t, config, upstream.Resolver{})
+}
+
+// startResolving is startDaemon with a resolver.
+func startResolving(t *testing.T, config string, resolver upstream.Resolver) *testDaemon {
+	t.Helper()
 	netlab.RequireRoot(t)
 	d := &testDaemon{t: t, signals: make(chan os.Signal, 4), done: make(chan error, 1), bpffs: t.TempDir()}
 	must(t, unix.Mount("bpf", d.bpffs, "bpf", 0, "mode=0700"))
 	t.Cleanup(func() { must(t, unix.Unmount(d.bpffs, 0)) })
 	file := filepath.Join(t.TempDir(), "anyport.toml")
 	must(t, os.WriteFile(file, []byte(config), 0o600))
-	d.daemon = newDaemon(runOptions{file: file, bpffs: d.bpffs}, slog.New(slog.NewTextHandler(&d.log, nil)))
+	d.daemon = newDaemon(runOptions{file: file, bpffs: d.bpffs, resolver: resolver}, slog.New(slog.NewTextHandler(&d.log, nil)))
 	go d.runDaemon()
 	return d
 }
@@ -184,18 +191,15 @@ func TestReloadGoesBack(t *testing.T) {
 	d.wantEnd()
 }
 
-// blockDNS makes every look-up of a name wait until its context ends, and returns how to wait for the first of them.
-func blockDNS(t *testing.T) (asked <-chan struct{}) {
-	t.Helper()
+// silentDNS returns a resolver whose every look-up waits until its context ends, and how to wait for the first of them.
+func silentDNS() (silent upstream.Resolver, asked <-chan struct{}) {
 	first, once := make(chan struct{}), sync.Once{}
-	before := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	silent.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		once.Do(func() { close(first) })
 		<-ctx.Done()
 		return nil, ctx.Err()
-	}}
-	t.Cleanup(func() { net.DefaultResolver = before })
-	return first
+	}
+	return silent, first
 }
 
 // A signal that comes while the daemon waits for DNS, before it is ready, ends it at once and well. A local route that
@@ -206,8 +210,8 @@ func TestSignalWhileStarting(t *testing.T) {
 	must(t, err)
 	defer left.Close()
 	must(t, left.Sync([]netip.Prefix{netip.MustParsePrefix("198.18.0.0/20")}))
-	asked := blockDNS(t)
-	d := startDaemon(t, daemonConfigHead+"[[route]]\nupstream = [\"slow.test:80\"]\n")
+	silent, asked := silentDNS()
+	d := startResolving(t, daemonConfigHead+"[[route]]\nupstream = [\"slow.test:80\"]\n", silent)
 	<-asked
 	d.signals <- unix.SIGTERM
 	d.wantEnd()

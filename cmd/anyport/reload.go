@@ -120,7 +120,6 @@ func changedForRestart(old, fresh *conf.Config) []string {
 		{"source_prefix_ipv6", old.SourceBits6 != fresh.SourceBits6},
 		{"access_log", old.AccessLog != fresh.AccessLog},
 		{"access_log_progress", old.LogProgress != fresh.LogProgress},
-		{"resolve_interval", old.ResolveInterval != fresh.ResolveInterval},
 	} {
 		if k.changed {
 			keys = append(keys, k.name)

@@ -11,6 +11,7 @@ import (
 
 // appliedByReload are the fields of a configuration that a reload puts in force, or that only describe it.
 var appliedByReload = []string{"File", "Text", "Prefixes", "OpenPrefixes", "AllowOnLink", "UDPSources", "TCPSources", "DrainTimeout",
+	"ResolveMin", "ResolveMax",
 	"Routes", "DNS", "Warnings"}
 
 // Every field of a configuration is either put in force by a reload, or an operator who changes it is told otherwise.

@@ -6,14 +6,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"anyport/proxy/upstream"
 	"anyport/steering"
 )
 
-// runOptions are the flags of run.
+// runOptions are the flags of run, and what tests put in the place of the host's own.
 type runOptions struct {
 	file       string // "": the embedded default
 	bpffs      string
 	keepRoutes bool
+	resolver   upstream.Resolver
 }
 
 func runCommand(args []string) error {

@@ -191,6 +191,7 @@ func (d *daemonStatus) print(w io.Writer) {
 	}
 	routeStatus{Name: "(none)", Action: "refuse", protocolTotals: d.Unrouted}.print(w)
 	d.printUpstreams(w)
+	d.printNames(w)
 	fmt.Fprintln(w, "\nUDP SOURCE\tPORTS")
 	for _, a := range slices.SortedFunc(maps.Keys(d.UDPSources), netip.Addr.Compare) {
 		fmt.Fprintf(w, "%s\t%s\n", a, strings.Join(d.UDPSources[a], ","))

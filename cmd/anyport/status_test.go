@@ -17,6 +17,10 @@ func TestStatusPrintsInOrder(t *testing.T) {
 		Routes: []routeStatus{{Name: "web", Action: "proxy", Upstreams: []upstream.Info{
 			{Upstream: "10.0.0.5", Weight: 3, State: upstream.Ejected, Reason: "it failed", Active: 7},
 			{Upstream: "10.0.0.6:80", Weight: 1, Backup: true, State: upstream.Up}}}},
+		Names: []upstream.NameInfo{
+			{Name: "a.test", Addresses: []netip.Addr{netip.IPv6Loopback(), netip.IPv6Unspecified()}, TTL: 90,
+				Resolved: new(time.Time), Failures: 4, Error: "server down"},
+			{Name: "b.test"}},
 		Drops: map[string]uint64{"stray": 2, "no_flow": 1, "truncated": 0},
 		UDPSources: map[netip.Addr][]string{
 			netip.MustParseAddr("203.0.113.2"): {"10000-10099"},
@@ -27,7 +31,8 @@ func TestStatusPrintsInOrder(t *testing.T) {
 	var out strings.Builder
 	must(t, r.print(&out))
 	rest := out.String()
-	for _, want := range []string{"10.0.0.5", "ejected", "it failed", "10.0.0.6:80", "up, backup", "203.0.113.1", "10000-10099,10200-10299", "203.0.113.2", "2001:db8::1",
+	for _, want := range []string{"10.0.0.5", "ejected", "it failed", "10.0.0.6:80", "up, backup", "a.test", "::1,::", "1m30s", "4", "server down",
+		"b.test", "never", "203.0.113.1", "10000-10099,10200-10299", "203.0.113.2", "2001:db8::1",
 		"no_flow 1, stray 2\n", "kernel: no program"} {
 		_, after, found := strings.Cut(rest, want)
 		if !found {

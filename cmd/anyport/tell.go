@@ -58,6 +58,7 @@ func (d *daemon) status() daemonStatus {
 		s.Routes = append(s.Routes, routeStatus{Name: r.Name, Action: actionName(r.Action), Upstreams: r.Upstreams,
 			protocolTotals: totals(registry.Route(r.Name))})
 	}
+	s.Names = d.server.Names()
 	s.Unrouted = totals(registry.Unrouted)
 	s.Drops = make(map[string]uint64)
 	for drop, n := range registry.SumDrops() {

@@ -21,10 +21,9 @@ func (r *rig) balanced(t *testing.T, pool *upstream.Pool, c conf.Route) *upstrea
 	c.Name = "0"
 	var g *upstream.Group
 	must(t, r.Proxy.Do(func() error {
-		g = pool.Group(&c, nil)
-		fresh, err := upstream.Resolve(t.Context(), nil, []*upstream.Group{g})
-		g.Use(fresh[0])
-		return err
+		g = pool.Group(&c)
+		g.Use(upstream.NewNames(nil, nil).Endpoints([]*upstream.Group{g})[0])
+		return nil
 	}))
 	pool.Settle([]*upstream.Group{g}, nil)
 	compiled, err := rule.Compile(rule.Set{

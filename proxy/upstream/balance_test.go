@@ -349,9 +349,9 @@ func BenchmarkChoice(b *testing.B) {
 func TestSameEndpointsAgain(t *testing.T) {
 	route := conf.Route{Name: "web", Upstreams: []conf.Upstream{{Addr: netip.MustParseAddr("127.0.0.1")}}}
 	pool := NewPool(nil)
-	before := pool.Group(&route, nil)
+	before := pool.Group(&route)
 	before.Use(before.resolve(nil, make(routedSources)))
-	after := pool.Group(&route, before.Endpoints())
+	after := pool.Group(&route)
 	after.Use(after.resolve(nil, make(routedSources)))
 	choice := after.Begin(netip.AddrPort{}, netip.AddrPort{})
 	if after.Next(&choice) == nil {

@@ -153,7 +153,7 @@ func TestChecksAtOnce(t *testing.T) {
 			for j := range 100 {
 				r.Upstreams = append(r.Upstreams, conf.Upstream{Addr: netip.AddrFrom4([4]byte{127, 1, byte(i), byte(j)}), Port: 80})
 			}
-			g := pool.Group(&r, nil)
+			g := pool.Group(&r)
 			g.Use(g.resolve(nil, routedSources{}))
 			groups = append(groups, g)
 		}
@@ -181,7 +181,7 @@ func TestSharedChecks(t *testing.T) {
 			r := checked
 			r.Name, r.Upstreams = name, []conf.Upstream{{Addr: netip.MustParseAddr("127.0.1.1"), Port: 80}}
 			change(&r)
-			g := pool.Group(&r, nil)
+			g := pool.Group(&r)
 			g.Use(g.resolve(nil, make(routedSources)))
 			return g
 		}

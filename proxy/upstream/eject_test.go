@@ -29,7 +29,7 @@ func newCrew(t *testing.T, n int, r conf.Route) *crew {
 		r.Upstreams[i].Port = 80
 	}
 	pool := NewPool(slog.New(slog.NewTextHandler(&c.log, nil)))
-	c.Group = pool.Group(&r, nil)
+	c.Group = pool.Group(&r)
 	c.Use(c.resolve(nil, make(routedSources)))
 	pool.Settle([]*Group{c.Group}, nil)
 	return c
@@ -134,7 +134,7 @@ func TestWhoIsToBlame(t *testing.T) {
 		{80, 0, all, unix.EMFILE, false}, {80, 0, all, unix.EADDRNOTAVAIL, false}, {80, 0, one, unix.ENOBUFS, false},
 	} {
 		up := conf.Upstream{Addr: netip.IPv6Loopback(), Port: c.port, Offset: c.offset}
-		g := NewPool(nil).Group(&conf.Route{Ports: c.ports, Upstreams: []conf.Upstream{up}}, nil)
+		g := NewPool(nil).Group(&conf.Route{Ports: c.ports, Upstreams: []conf.Upstream{up}})
 		g.Use(g.resolve(nil, make(routedSources)))
 		if got := g.Endpoints()[0].member.isToBlame(c.errno); got != c.want {
 			t.Errorf("%v at %s for ports %v: to blame %v, want %v", c.errno, up, c.ports, got, c.want)
@@ -176,7 +176,7 @@ func TestMembersOutliveConfigurations(t *testing.T) {
 		held := c.Next(&choice).Member()
 		route := conf.Route{Name: "web", Upstreams: []conf.Upstream{c.specs[1], c.specs[0]}, Balance: conf.LeastConn,
 			MaxFails: 3, FailTimeout: 10 * time.Second}
-		fresh := c.pool.Group(&route, c.Endpoints())
+		fresh := c.pool.Group(&route)
 		fresh.Use(fresh.resolve(nil, make(routedSources)))
 		c.pool.Settle([]*Group{fresh}, nil)
 		c.Group = fresh
@@ -207,7 +207,7 @@ func TestMembersOutliveConfigurations(t *testing.T) {
 }
 
 func newCrewIn(t *testing.T, pool *Pool, name string) *crew {
-	c := &crew{t: t, Group: pool.Group(&conf.Route{Name: name, Upstreams: literals(1)}, nil)}
+	c := &crew{t: t, Group: pool.Group(&conf.Route{Name: name, Upstreams: literals(1)})}
 	c.Use(c.resolve(nil, make(routedSources)))
 	return c
 }

@@ -4,8 +4,9 @@
 //
 // # Who owns what
 //
-// A [Group] is one route's upstreams in one configuration. Whoever owns the groups calls [Resolve] now and then and
-// gives each group what it found; the data planes only ever read a group, which costs one atomic load. What is known
+// A [Group] is one route's upstreams in one configuration. Whoever owns the groups keeps their DNS names in a [Names],
+// looks up what is due and gives each group what that led to; the data planes only ever read a group, which costs one
+// atomic load. What is known
 // of an address beyond one configuration, its open connections and its health, is a [Member], which a [Pool] keeps by
 // the route's name and the address.
 //
@@ -74,19 +75,19 @@ type Group struct {
 // endpoints is what the group's upstreams resolved to at one time.
 type endpoints struct {
 	list  []Endpoint
-	used  bool    // by Use; else list is what the group begins with, and there are no tiers
+	used  bool    // by Use; else there is nothing
 	tiers [2]tier // those that are no backups, then those that are
 }
 
 // NewGroup returns a group in a pool of its own, with its upstreams that are written as addresses in use and no
 // ejection.
 func NewGroup(specs []conf.Upstream, balance conf.Balance) *Group {
-	g := NewPool(nil).Group(&conf.Route{Upstreams: specs, Balance: balance}, nil)
+	g := NewPool(nil).Group(&conf.Route{Upstreams: specs, Balance: balance})
 	g.Use(g.resolve(nil, make(routedSources)))
 	return g
 }
 
-// Use makes list, one of the results of [Resolve], what the group balances over, and the group the one in force of its
+// Use makes list, one of the results of [Names.Endpoints], what the group balances over, and the group the one in force of its
 // route. The list stays the caller's.
 func (g *Group) Use(list []Endpoint) {
 	list = slices.Clone(list)

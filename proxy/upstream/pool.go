@@ -55,11 +55,10 @@ func (p *Pool) tellLost() {
 	}
 }
 
-// Group returns a group for a route, which is in use after its first Use. Until a name has resolved its last good
-// addresses are those among known.
-func (p *Pool) Group(r *conf.Route, known []Endpoint) *Group {
+// Group returns a group for a route, which is in use after its first Use.
+func (p *Pool) Group(r *conf.Route) *Group {
 	g := &Group{specs: r.Upstreams, balance: r.Balance, route: r, pool: p, roster: p.roster(r.Name)}
-	g.live.Store(&endpoints{list: known})
+	g.live.Store(&endpoints{})
 	return g
 }
 

@@ -1,8 +1,6 @@
 package upstream
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -81,45 +79,6 @@ func TestSourceIsTheRoutedOne(t *testing.T) {
 	}
 }
 
-func TestResolveKeepsLastGood(t *testing.T) {
-	g := NewGroup([]conf.Upstream{{Name: "a.test", Port: 1}, literal("127.0.0.9")}, conf.RoundRobin)
-	if got := len(g.Endpoints()); got != 1 {
-		t.Fatalf("before the first look-up: %d endpoints, want the literal one", got)
-	}
-	var fail error
-	lookup := func(_ context.Context, network, host string) ([]netip.Addr, error) {
-		if network != "ip" || host != "a.test" {
-			t.Errorf("look-up of %q %q", network, host)
-		}
-		return []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("::ffff:127.0.0.8")}, fail
-	}
-	refresh := func() error {
-		fresh, err := Resolve(t.Context(), lookup, []*Group{g})
-		g.Use(fresh[0])
-		return err
-	}
-	want := []string{"127.0.0.8", "::1", "127.0.0.9"}
-	check := func(when string) {
-		t.Helper()
-		var got []string
-		for _, e := range g.Endpoints() {
-			got = append(got, e.Addr.String())
-		}
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("%s: endpoints %v, want %v", when, got, want)
-		}
-	}
-	if err := refresh(); err != nil {
-		t.Fatal(err)
-	}
-	check("after the first look-up")
-	fail = errors.New("server down")
-	if err := refresh(); !errors.Is(err, fail) {
-		t.Errorf("error = %v, want it to wrap %v", err, fail)
-	}
-	check("after a look-up that failed")
-}
-
 func TestEmptyGroup(t *testing.T) {
 	g := NewGroup([]conf.Upstream{{Name: "never.test"}}, conf.Maglev)
 	if list := attempts(g, netip.AddrPort{}, netip.AddrPort{}); list != nil {
@@ -131,11 +90,12 @@ func TestEmptyGroup(t *testing.T) {
 func TestOnePlaceIsOneEndpoint(t *testing.T) {
 	g := NewGroup([]conf.Upstream{{Name: "a.test", Port: 1, Weight: 3}, {Addr: netip.MustParseAddr("127.0.0.8"), Port: 1},
 		{Addr: netip.MustParseAddr("127.0.0.8"), Port: 2}}, conf.RoundRobin)
-	lookup := func(context.Context, string, string) ([]netip.Addr, error) {
-		return []netip.Addr{netip.MustParseAddr("127.0.0.8")}, nil
+	names := newTestNames()
+	names.zone["a.test"] = Answer{Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.8")}}
+	if err := names.LookUp(t.Context(), []string{"a.test"}); err != nil {
+		t.Fatal(err)
 	}
-	fresh, err := Resolve(t.Context(), lookup, []*Group{g})
-	if err != nil || len(fresh[0]) != 2 || fresh[0][0].weight() != 3 {
-		t.Errorf("endpoints %v, %v; want 127.0.0.8:1 of weight 3 and 127.0.0.8:2", fresh[0], err)
+	if fresh := names.Endpoints([]*Group{g})[0]; len(fresh) != 2 || fresh[0].weight() != 3 {
+		t.Errorf("endpoints %v; want 127.0.0.8:1 of weight 3 and 127.0.0.8:2", fresh)
 	}
 }
