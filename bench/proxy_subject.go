@@ -20,6 +20,7 @@ type proxySubject struct {
 	onceOnly     bool                       // it takes part in the work of new UDP flows only
 	capped       bool                       // it has as many flows as it may have
 	perFlow      bool                       // a UDP flow takes a descriptor of it, or more
+	establishes  int                        // after how many datagrams with their answers a UDP flow is established; 0 is 1
 	detect       func(b *proxyBed) string   // says why it cannot be measured once it runs, or ""; nil: it always can
 }
 

@@ -17,7 +17,7 @@ type udpEcho struct {
 	family *proxyFamily
 	port   uint16
 	flows  *flowSequence
-	fill   bool // go on until each flow has been used
+	passes int // go on until each flow has been used so often
 	tally
 
 	fd         int
@@ -41,7 +41,7 @@ type udpSlot struct {
 // flowSequence tells which flow the next datagram belongs to: count of them in turn, in a scattered order.
 type flowSequence struct {
 	first, count, next int
-	filled             bool // whether each has been used
+	passes             int // how often each has been used
 }
 
 // scatter is prime to the counts that are used.
@@ -49,8 +49,10 @@ const scatter = 61_803
 
 func (s *flowSequence) take() int {
 	flow := s.first + s.next*scatter%s.count
-	s.next = (s.next + 1) % s.count
-	s.filled = s.filled || s.next == 0
+	if s.next++; s.next == s.count {
+		s.next = 0
+		s.passes++
+	}
 	return flow
 }
 
@@ -127,7 +129,7 @@ func (l *udpEcho) reset() {
 
 func (l *udpEcho) run(end time.Time) error {
 	for {
-		if time.Now().Before(end) || l.fill && !l.flows.filled {
+		if time.Now().Before(end) || l.flows.passes < l.passes {
 			if err := l.ask(); err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ func measureFlows(flows int) func(*proxyBed, *proxyFamily, time.Duration) (Sampl
 		}
 		empty, _ := memoryOf(b.pids)
 		descriptors := countDescriptors(b.pids...)
-		if err := b.fill(f, udpEchoPort, &flowSequence{count: flows}); err != nil {
+		if err := b.fill(f, udpEchoPort, &flowSequence{count: flows}, 1); err != nil {
 			return Sample{}, err
 		}
 		full, _ := memoryOf(b.pids)

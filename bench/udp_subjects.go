@@ -47,6 +47,7 @@ func udpSubjects(p proxyPrograms) []proxySubject {
 	offload.offload = "auto"
 	offloaded := anyport("anyport, offloaded", offload)
 	offloaded.detect = noOffload
+	offloaded.establishes = 2 // the second is the third datagram of the flow, at which the kernel takes it over
 	transparent := usualUDP
 	transparent.tproxyPort = steerPort
 	behindTPROXY := anyport(socketsName+", behind TPROXY", transparent)

@@ -72,21 +72,21 @@ func measureMany(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error) {
 	return b.measureEcho(f, b.many, d)
 }
 
-// measureEcho measures established flows: each is used once off the clock.
+// measureEcho measures established flows: each has been used off the clock.
 func (b *proxyBed) measureEcho(f *proxyFamily, flows int, d time.Duration) (Sample, error) {
 	sequence := b.sequence(fmt.Sprint(f.name, flows), 0, flows)
-	if err := b.fill(f, udpEchoPort, sequence); err != nil {
+	if err := b.fill(f, udpEchoPort, sequence, max(1, b.subject.establishes)); err != nil {
 		return Sample{}, err
 	}
 	return b.perSecond(d, []proxyLoad{&udpEcho{bed: b, family: f, port: udpEchoPort, flows: sequence}})
 }
 
-// fill opens each flow that is not open yet.
-func (b *proxyBed) fill(f *proxyFamily, port uint16, flows *flowSequence) error {
-	if flows.filled {
+// fill uses each flow that has not been used so often.
+func (b *proxyBed) fill(f *proxyFamily, port uint16, flows *flowSequence, passes int) error {
+	if flows.passes >= passes {
 		return nil
 	}
-	l := &udpEcho{bed: b, family: f, port: port, flows: flows, fill: true}
+	l := &udpEcho{bed: b, family: f, port: port, flows: flows, passes: passes}
 	_, _, _, err := b.measureLoads(0, l)
 	return err
 }
@@ -99,7 +99,7 @@ func measureOnce(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error) {
 		return Sample{}, err
 	}
 	if b.subject.capped {
-		if err := b.fill(f, udpOncePort, b.sequence(f.name+" cap", 0, b.many)); err != nil {
+		if err := b.fill(f, udpOncePort, b.sequence(f.name+" cap", 0, b.many), 1); err != nil {
 			return Sample{}, err
 		}
 	}

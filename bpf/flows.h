@@ -20,33 +20,43 @@ struct ip_address {
  */
 enum { TIME_SHIFT = 24 };
 
-/*
- * A flow. User space writes a slot whole, before the keys that lead to it, and not again for FLOW_REST after it has
- * removed the keys, so that the program reads a flow or nothing. What the program writes are the last six fields.
- */
-struct flow {
-	struct ip_address client;
-	struct ip_address original; /* the destination that the client dialled */
-	struct ip_address nat;      /* where datagrams to the upstream leave from */
-	struct ip_address upstream;
-	__be16 client_port;
-	__be16 original_port;
-	__be16 nat_port;
-	__be16 upstream_port;
-	__u32 delta;      /* nat + upstream - client - original, as a one's complement sum of 32-bit words (RFC 1071) */
-	__u32 idle;       /* units of time; 0: never */
-	__u32 started;    /* of the flow, in units of time */
-	__u16 route;      /* key of routes */
-	__u16 generation; /* of the routes, in the process that has put the flow in; 0: the slot is free */
-	__u32 seen_in;    /* units of time: the last datagram to the upstream */
-	__u32 seen_out;   /* the same to the client */
-	__u64 packets_in; /* datagrams; one of a GSO train counts by itself */
-	__u64 bytes_in;   /* of payload */
-	__u64 packets_out;
-	__u64 bytes_out;
+/* Where a datagram comes from and goes to. */
+struct tuple {
+	struct ip_address source;
+	struct ip_address destination;
+	__be16 source_port;
+	__be16 destination_port;
 };
 
-/* Keyed by slot, as long as the option MaxFlows says. User space maps it into its memory. */
+/*
+ * One direction of a flow: client to upstream, or back. It fills two cache lines, so that CPUs which forward one direction
+ * each do not write to each other's. What the program writes are seen, packets and bytes.
+ */
+struct half {
+	struct tuple from; /* of datagrams as they come */
+	struct tuple to;   /* of the same as they leave */
+	__u32 delta;       /* to less from, of the addresses, as a one's complement sum of 32-bit words (RFC 1071) */
+	__u32 idle;        /* units of time; 0: never */
+	__u32 started;     /* of the flow, in units of time */
+	__u16 route;       /* key of routes */
+	__u16 generation;  /* of the routes, in the process that has put the flow in; 0: the slot is free */
+	__u32 seen;        /* units of time: the last datagram */
+	__u32 pad;
+	__u64 packets;     /* datagrams; one of a GSO train counts by itself */
+	__u64 bytes;       /* of payload */
+	__u64 spare[2];
+};
+
+/*
+ * A flow. User space writes a slot whole, before the index leads to it, and not again for FLOW_REST after it has taken the
+ * flow out of the index, so that the program reads a flow or nothing.
+ */
+struct flow {
+	struct half in;  /* the client, and the destination that it dialled, become the NAT address and the upstream */
+	struct half out; /* the other way round, of the answers */
+};
+
+/* Keyed by slot, as long as the option MaxFlows says, MAX_SLOTS at most. User space maps it into its memory. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -55,36 +65,27 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* What a datagram of a client looks like. */
-struct client_key {
-	struct ip_address client;
-	struct ip_address original;
-	__be16 client_port;
-	__be16 original_port;
+/*
+ * A place of the index is 0, free, or tells a half: 2 * slot + 1, and one more for the way out; above PLACE_BITS it has the
+ * low bits of the hash. A bucket is one cache line. Its places are filled from the first one on.
+ */
+enum { MAX_SLOTS = 1 << 20, PLACE_BITS = 22, BUCKET_SIZE = 16 };
+
+struct bucket {
+	__u32 place[BUCKET_SIZE];
 };
 
-/* Keyed by client and original destination: the slot. As long as flows. */
+/*
+ * Keyed by the high half of the hash of half.from, as many of its low bits as the size, a power of two, allows. User space
+ * has mapped it, too; a flow that finds its bucket full is not forwarded.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, struct client_key);
-	__type(value, __u32);
-} by_client SEC(".maps");
-
-/* Where the answer of an upstream goes. */
-struct nat_key {
-	struct ip_address nat;
-	__be16 port;
-	__u16 pad;
-};
-
-/* Keyed by NAT address and port: the slot. As long as flows. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, struct nat_key);
-	__type(value, __u32);
-} by_nat SEC(".maps");
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct bucket);
+} buckets SEC(".maps");
 
 enum { ROUTE_NAME_SIZE = 64, MAX_ROUTES = 16384 };
 
@@ -109,14 +110,12 @@ enum outcome {
 	OUTCOME_OPTIONS,    /* left: IPv4 options, which a router would have to look at */
 	OUTCOME_LENGTH,     /* left: the lengths of frame, IP and UDP do not agree */
 	OUTCOME_OFF,        /* left: user space has switched forwarding off, and says why */
-	OUTCOME_STRAY,      /* left: to a flow's NAT port, but not from its upstream */
 	OUTCOME_IDLE,       /* left: the flow's idle timeout has passed */
 	OUTCOME_TTL,        /* left: TTL or hop limit does not allow one more hop */
 	OUTCOME_TOO_BIG,    /* left: larger than the MTU of the path, which the sockets' way cuts into fragments */
 	OUTCOME_NO_ROUTE,   /* left: no route that leads out of this host */
 	OUTCOME_FORWARDING, /* left: lo has forwarding off, and without it the kernel does not answer which route */
 	OUTCOME_MEMORY,     /* left: no memory to change the headers */
-	OUTCOME_LOST,       /* dropped: the checksum could not be changed after the addresses were */
 	OUTCOMES,
 };
 
@@ -130,7 +129,7 @@ struct {
 
 /* SCHEMA changes whenever a program or a process of another version could misread a pinned map. */
 enum schema {
-	SCHEMA = 1,
+	SCHEMA = 2,
 };
 
 /* Bits: what user space has switched on for the program, and switches off when the program goes. */
@@ -143,13 +142,15 @@ struct meta {
 	enum schema schema; /* of the version that made the maps */
 	__u32 on;           /* 0: every packet is left, and the flows stay as they are */
 	enum switched switched;
-	__u32 pad;
+	__u32 changes; /* of routes and devices, so far: what was found out before the last one is found out again */
+	__u64 seed;    /* of the index's hash: random, so that nobody can choose addresses that share a bucket */
 };
 
-/* One element. Of it, the program reads on. */
+/* One element. Of it, the program reads on, changes and seed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct meta);
 } meta SEC(".maps");

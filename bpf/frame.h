@@ -48,15 +48,15 @@ struct udp {
 	__u16 checksum;
 };
 
-/* A packet as far as the program needs it. Addresses and ports lie as in struct client_key. */
+/* A packet as far as the program needs it. */
 struct packet {
-	struct client_key from_to;
-	__u32 l4;       /* offset of the UDP header in the frame */
+	struct tuple from_to;
 	__u32 length;   /* of the IP packet; of a GSO train, of all its payloads behind one header */
 	__u32 payload;  /* bytes behind the UDP header */
 	__u8 family;
 	__u8 ttl;
 	__u16 checksum; /* of the IPv4 header */
+	__u16 udp_checksum;
 };
 
 static __always_inline struct ip_address mapped(__be32 ipv4)

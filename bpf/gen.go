@@ -9,5 +9,5 @@ package bpf
 
 //go:generate -command compile go tool bpf2go -cflags "-mcpu=v3 -nostdinc -Iinclude -Wall -Wextra -Werror"
 //go:generate compile -type list -type outcome -type verdict -type schema Steer steer.c
-//go:generate compile -type ip_address -type outcome -type schema -type switched Offload offload.c
+//go:generate compile -type ip_address -type outcome -type schema -type switched -type tuple -type half Offload offload.c
 //go:generate compile -type train_outcome Transmit transmit.c

@@ -28,8 +28,8 @@ var objects = []object{
 		"rule": SteerRule{}, "sample": SteerSample{}, "src4_key": SteerSrc4Key{}, "src6_key": SteerSrc6Key{},
 	}},
 	{"offload", OffloadProgAnyportOffload, ebpf.AttachTCXIngress, uint64(OffloadSchemaSCHEMA), map[string]any{
-		"client_key": OffloadClientKey{}, "flow": OffloadFlow{}, "ip_address": OffloadIpAddress{}, "meta": OffloadMeta{},
-		"nat_key": OffloadNatKey{}, "route": OffloadRoute{},
+		"bucket": OffloadBucket{}, "flow": OffloadFlow{}, "half": OffloadHalf{}, "ip_address": OffloadIpAddress{},
+		"meta": OffloadMeta{}, "path": OffloadPath{}, "route": OffloadRoute{}, "tuple": OffloadTuple{},
 	}},
 	{"transmit", TransmitProgAnyportTransmit, ebpf.AttachNone, 0, map[string]any{"train": TransmitTrain{}}}, // nothing pinned
 }

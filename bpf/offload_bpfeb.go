@@ -13,35 +13,31 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type OffloadClientKey struct {
-	_            structs.HostLayout
-	Client       OffloadIpAddress
-	Original     OffloadIpAddress
-	ClientPort   uint16
-	OriginalPort uint16
+type OffloadBucket struct {
+	_     structs.HostLayout
+	Place [16]uint32
 }
 
 type OffloadFlow struct {
-	_            structs.HostLayout
-	Client       OffloadIpAddress
-	Original     OffloadIpAddress
-	Nat          OffloadIpAddress
-	Upstream     OffloadIpAddress
-	ClientPort   uint16
-	OriginalPort uint16
-	NatPort      uint16
-	UpstreamPort uint16
-	Delta        uint32
-	Idle         uint32
-	Started      uint32
-	Route        uint16
-	Generation   uint16
-	SeenIn       uint32
-	SeenOut      uint32
-	PacketsIn    uint64
-	BytesIn      uint64
-	PacketsOut   uint64
-	BytesOut     uint64
+	_   structs.HostLayout
+	In  OffloadHalf
+	Out OffloadHalf
+}
+
+type OffloadHalf struct {
+	_          structs.HostLayout
+	From       OffloadTuple
+	To         OffloadTuple
+	Delta      uint32
+	Idle       uint32
+	Started    uint32
+	Route      uint16
+	Generation uint16
+	Seen       uint32
+	Pad        uint32
+	Packets    uint64
+	Bytes      uint64
+	Spare      [2]uint64
 }
 
 type OffloadIpAddress struct {
@@ -54,14 +50,8 @@ type OffloadMeta struct {
 	Schema   OffloadSchema
 	On       uint32
 	Switched OffloadSwitched
-	Pad      uint32
-}
-
-type OffloadNatKey struct {
-	_    structs.HostLayout
-	Nat  OffloadIpAddress
-	Port uint16
-	Pad  uint16
+	Changes  uint32
+	Seed     uint64
 }
 
 type OffloadOutcome uint32
@@ -73,16 +63,29 @@ const (
 	OffloadOutcomeOUTCOME_OPTIONS    OffloadOutcome = 3
 	OffloadOutcomeOUTCOME_LENGTH     OffloadOutcome = 4
 	OffloadOutcomeOUTCOME_OFF        OffloadOutcome = 5
-	OffloadOutcomeOUTCOME_STRAY      OffloadOutcome = 6
-	OffloadOutcomeOUTCOME_IDLE       OffloadOutcome = 7
-	OffloadOutcomeOUTCOME_TTL        OffloadOutcome = 8
-	OffloadOutcomeOUTCOME_TOO_BIG    OffloadOutcome = 9
-	OffloadOutcomeOUTCOME_NO_ROUTE   OffloadOutcome = 10
-	OffloadOutcomeOUTCOME_FORWARDING OffloadOutcome = 11
-	OffloadOutcomeOUTCOME_MEMORY     OffloadOutcome = 12
-	OffloadOutcomeOUTCOME_LOST       OffloadOutcome = 13
-	OffloadOutcomeOUTCOMES           OffloadOutcome = 14
+	OffloadOutcomeOUTCOME_IDLE       OffloadOutcome = 6
+	OffloadOutcomeOUTCOME_TTL        OffloadOutcome = 7
+	OffloadOutcomeOUTCOME_TOO_BIG    OffloadOutcome = 8
+	OffloadOutcomeOUTCOME_NO_ROUTE   OffloadOutcome = 9
+	OffloadOutcomeOUTCOME_FORWARDING OffloadOutcome = 10
+	OffloadOutcomeOUTCOME_MEMORY     OffloadOutcome = 11
+	OffloadOutcomeOUTCOMES           OffloadOutcome = 12
 )
+
+type OffloadPath struct {
+	_       structs.HostLayout
+	Half    uint32
+	Asked   uint32
+	Changes uint32
+	Mtu     uint32
+	Device  uint32
+	Next    struct {
+		_        structs.HostLayout
+		NhFamily uint32
+		Ipv4Nh   uint32
+		_        [12]byte
+	}
+}
 
 type OffloadRoute struct {
 	_    structs.HostLayout
@@ -92,7 +95,7 @@ type OffloadRoute struct {
 type OffloadSchema uint32
 
 const (
-	OffloadSchemaSCHEMA OffloadSchema = 1
+	OffloadSchemaSCHEMA OffloadSchema = 2
 )
 
 type OffloadSwitched uint32
@@ -102,17 +105,26 @@ const (
 	OffloadSwitchedSWITCHED_FORWARDING6 OffloadSwitched = 2
 )
 
+type OffloadTuple struct {
+	_               structs.HostLayout
+	Source          OffloadIpAddress
+	Destination     OffloadIpAddress
+	SourcePort      uint16
+	DestinationPort uint16
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	OffloadMapByClient        = "by_client"
-	OffloadMapByNat           = "by_nat"
+	OffloadMapBuckets         = "buckets"
 	OffloadMapFlows           = "flows"
 	OffloadMapMeta            = "meta"
 	OffloadMapOutcomes        = "outcomes"
+	OffloadMapPaths           = "paths"
 	OffloadMapRoutes          = "routes"
 	OffloadProgAnyportOffload = "anyport_offload"
+	OffloadVarLastBucket      = "last_bucket"
 )
 
 // LoadOffload returns the embedded CollectionSpec for Offload.
@@ -164,11 +176,11 @@ type OffloadProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type OffloadMapSpecs struct {
-	ByClient *ebpf.MapSpec `ebpf:"by_client"`
-	ByNat    *ebpf.MapSpec `ebpf:"by_nat"`
+	Buckets  *ebpf.MapSpec `ebpf:"buckets"`
 	Flows    *ebpf.MapSpec `ebpf:"flows"`
 	Meta     *ebpf.MapSpec `ebpf:"meta"`
 	Outcomes *ebpf.MapSpec `ebpf:"outcomes"`
+	Paths    *ebpf.MapSpec `ebpf:"paths"`
 	Routes   *ebpf.MapSpec `ebpf:"routes"`
 }
 
@@ -176,6 +188,7 @@ type OffloadMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type OffloadVariableSpecs struct {
+	LastBucket *ebpf.VariableSpec `ebpf:"last_bucket"`
 }
 
 // OffloadObjects contains all objects after they have been loaded into the kernel.
@@ -198,21 +211,21 @@ func (o *OffloadObjects) Close() error {
 //
 // It can be passed to LoadOffloadObjects or ebpf.CollectionSpec.LoadAndAssign.
 type OffloadMaps struct {
-	ByClient *ebpf.Map `ebpf:"by_client"`
-	ByNat    *ebpf.Map `ebpf:"by_nat"`
+	Buckets  *ebpf.Map `ebpf:"buckets"`
 	Flows    *ebpf.Map `ebpf:"flows"`
 	Meta     *ebpf.Map `ebpf:"meta"`
 	Outcomes *ebpf.Map `ebpf:"outcomes"`
+	Paths    *ebpf.Map `ebpf:"paths"`
 	Routes   *ebpf.Map `ebpf:"routes"`
 }
 
 func (m *OffloadMaps) Close() error {
 	return _OffloadClose(
-		m.ByClient,
-		m.ByNat,
+		m.Buckets,
 		m.Flows,
 		m.Meta,
 		m.Outcomes,
+		m.Paths,
 		m.Routes,
 	)
 }
@@ -221,6 +234,7 @@ func (m *OffloadMaps) Close() error {
 //
 // It can be passed to LoadOffloadObjects or ebpf.CollectionSpec.LoadAndAssign.
 type OffloadVariables struct {
+	LastBucket *ebpf.Variable `ebpf:"last_bucket"`
 }
 
 // OffloadPrograms contains all programs after they have been loaded into the kernel.

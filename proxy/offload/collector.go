@@ -16,18 +16,16 @@ var outcomeNames = [bpf.OffloadOutcomeOUTCOMES]string{
 	bpf.OffloadOutcomeOUTCOME_OPTIONS:    "ip_options",
 	bpf.OffloadOutcomeOUTCOME_LENGTH:     "bad_length",
 	bpf.OffloadOutcomeOUTCOME_OFF:        "off",
-	bpf.OffloadOutcomeOUTCOME_STRAY:      "stray",
 	bpf.OffloadOutcomeOUTCOME_IDLE:       "idle",
 	bpf.OffloadOutcomeOUTCOME_TTL:        "ttl",
 	bpf.OffloadOutcomeOUTCOME_TOO_BIG:    "too_big",
 	bpf.OffloadOutcomeOUTCOME_NO_ROUTE:   "no_route",
 	bpf.OffloadOutcomeOUTCOME_FORWARDING: "forwarding_off",
 	bpf.OffloadOutcomeOUTCOME_MEMORY:     "no_memory",
-	bpf.OffloadOutcomeOUTCOME_LOST:       "lost",
 }
 
 // Outcomes returns what became of the packets that were of flows, or could have been, by the words of the metric: "in" and
-// "out" were forwarded, "lost" was dropped, the others were left to the sockets.
+// "out" were forwarded, the others were left to the sockets.
 func (t *Table) Outcomes() (map[string]uint64, error) {
 	counts := make(map[string]uint64)
 	for outcome, name := range outcomeNames {
@@ -48,8 +46,8 @@ var (
 	descFlows = prometheus.NewDesc("anyport_offload_flows",
 		"UDP flows that the kernel forwards by itself.", nil, nil)
 	descOutcomes = prometheus.NewDesc("anyport_offload_packets_total",
-		"Packets of such flows by what became of them: in and out were forwarded, lost was dropped, the others were left "+
-			"to the sockets. A train of datagrams that arrives as one packet counts once.", []string{"outcome"}, nil)
+		"Packets of such flows by what became of them: in and out were forwarded, the others were left to the "+
+			"sockets. A train of datagrams that arrives as one packet counts once.", []string{"outcome"}, nil)
 )
 
 // Describe implements prometheus.Collector.

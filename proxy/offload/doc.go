@@ -22,7 +22,11 @@
 // ([Table.Outcomes]).
 //
 // Who forwards flows through sockets puts them into the table ([Table.Offer]) and takes them out ([Table.Withdraw]). The
-// counters lie in memory that the kernel shares, so that [Table.Usage] takes no system call.
+// table lies in memory that the kernel shares, so that neither that nor [Table.Usage] takes a system call.
+//
+// The way of a packet of up to 1,280 bytes is remembered by the program for 17 ms at most, and not beyond a change of
+// routes or devices that the Forwarder has told it of; that of a larger one is asked of the routing tables each time. The
+// neighbour is the kernel's business.
 //
 // # What exists, and who owns it
 //
@@ -31,10 +35,10 @@
 // not forwarded any more, whether anybody takes it out or not.
 //
 //	flows               a row for each flow: addresses, route, counters, times
-//	by_client, by_nat   keys that lead to a row
+//	buckets             an index of the rows, by the addresses and ports of packets
 //	routes              the names of routes
 //	outcomes            what became of packets
-//	meta                the schema number, and the switch
+//	meta                the schema number, the switch, and how often routes have changed
 //	forward-ingress-N   the link on device N
 //
 // # When it is off

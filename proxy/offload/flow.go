@@ -77,37 +77,43 @@ func delta(old, fresh []bpf.OffloadIpAddress) uint32 {
 	return uint32(sum)
 }
 
-// fill writes a flow into a slot that no key leads to.
+// fill writes a flow into a slot that nothing leads to.
 func fill(s *bpf.OffloadFlow, f *Flow, now units, route, generation uint16) {
-	s.Client, s.Original, s.Nat, s.Upstream = ipAddress(&f.Client), ipAddress(&f.Original), ipAddress(&f.NAT), ipAddress(&f.Upstream)
-	s.ClientPort, s.OriginalPort = swapPort(f.Client.Port), swapPort(f.Original.Port)
-	s.NatPort, s.UpstreamPort = swapPort(f.NAT.Port), swapPort(f.Upstream.Port)
-	s.Delta = delta([]bpf.OffloadIpAddress{s.Client, s.Original}, []bpf.OffloadIpAddress{s.Nat, s.Upstream})
-	s.Idle = uint32(unitsIn(f.Idle))
-	s.Started = uint32(now - units(f.Age/unit))
-	s.SeenIn = uint32(now - units(f.Silent/unit))
-	s.SeenOut = s.SeenIn
-	s.PacketsIn, s.BytesIn, s.PacketsOut, s.BytesOut = f.PacketsIn, f.BytesIn, f.PacketsOut, f.BytesOut
-	s.Route, s.Generation = route, generation
+	common := bpf.OffloadHalf{
+		Idle:       uint32(unitsIn(f.Idle)),
+		Started:    uint32(now - units(f.Age/unit)),
+		Seen:       uint32(now - units(f.Silent/unit)),
+		Route:      route,
+		Generation: generation,
+	}
+	s.In, s.Out = common, common
+	s.In.Packets, s.In.Bytes, s.Out.Packets, s.Out.Bytes = f.PacketsIn, f.BytesIn, f.PacketsOut, f.BytesOut
+	setTuples(&s.In, tupleOf(&f.Client, &f.Original), tupleOf(&f.NAT, &f.Upstream))
+	setTuples(&s.Out, tupleOf(&f.Upstream, &f.NAT), tupleOf(&f.Original, &f.Client))
 }
+
+func setTuples(h *bpf.OffloadHalf, from, to bpf.OffloadTuple) {
+	h.From, h.To = from, to
+	h.Delta = delta([]bpf.OffloadIpAddress{from.Source, from.Destination}, []bpf.OffloadIpAddress{to.Source, to.Destination})
+}
+
+func tupleOf(source, destination *sock.Addr) bpf.OffloadTuple {
+	return bpf.OffloadTuple{Source: ipAddress(source), Destination: ipAddress(destination),
+		SourcePort: swapPort(source.Port), DestinationPort: swapPort(destination.Port)}
+}
+
+func sourceOf(t *bpf.OffloadTuple) sock.Addr { return addrOf(t.Source, t.SourcePort) }
+
+func destinationOf(t *bpf.OffloadTuple) sock.Addr { return addrOf(t.Destination, t.DestinationPort) }
 
 // usage reads what the program writes, while it may.
 func usage(s *bpf.OffloadFlow, now units) Usage {
-	in, out := now-units(atomic.LoadUint32(&s.SeenIn)), now-units(atomic.LoadUint32(&s.SeenOut))
+	in, out := now-units(atomic.LoadUint32(&s.In.Seen)), now-units(atomic.LoadUint32(&s.Out.Seen))
 	return Usage{
-		PacketsIn:  atomic.LoadUint64(&s.PacketsIn),
-		BytesIn:    atomic.LoadUint64(&s.BytesIn),
-		PacketsOut: atomic.LoadUint64(&s.PacketsOut),
-		BytesOut:   atomic.LoadUint64(&s.BytesOut),
+		PacketsIn:  atomic.LoadUint64(&s.In.Packets),
+		BytesIn:    atomic.LoadUint64(&s.In.Bytes),
+		PacketsOut: atomic.LoadUint64(&s.Out.Packets),
+		BytesOut:   atomic.LoadUint64(&s.Out.Bytes),
 		Silent:     max(0, min(in.duration(), out.duration())),
 	}
-}
-
-// clientKey and natKey are the keys of a slot's flow.
-func clientKey(s *bpf.OffloadFlow) *bpf.OffloadClientKey {
-	return &bpf.OffloadClientKey{Client: s.Client, Original: s.Original, ClientPort: s.ClientPort, OriginalPort: s.OriginalPort}
-}
-
-func natKey(s *bpf.OffloadFlow) *bpf.OffloadNatKey {
-	return &bpf.OffloadNatKey{Nat: s.Nat, Port: s.NatPort}
 }

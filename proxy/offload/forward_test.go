@@ -34,6 +34,9 @@ func newBed(t testing.TB, flows int) *bed {
 	return b
 }
 
+// forget waits until the program asks for every path again, which is its way of following changes that nobody tells it.
+func (b *bed) forget() { time.Sleep(2 * unit) }
+
 func addr(s string) sock.Addr { return sock.AddrFrom(netip.MustParseAddrPort(s)) }
 
 // family is the addresses of one IP version.

@@ -7,12 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sync/errgroup"
-
-	"anyport/bpf"
 )
 
 // Options say where a Forwarder is.
@@ -31,11 +30,15 @@ type Forwarder struct {
 	logger  *slog.Logger
 	program *ebpf.Program
 	links   *Links // nil where the kernel has no tcx
+	changes *changes
 
 	mu      sync.Mutex // guards the fields below
 	why     string     // forwarding is off; "": it is on
 	devices error      // that have not got the program
 }
+
+// hookName is what the pins of links begin with; those of maps do not.
+const hookName = "forward"
 
 // Open opens or makes the table in o.Dir and puts the program onto the devices. Flows that a process before this one has
 // left are forwarded on, and wait for [Table.Adopt]. Where forwarding cannot be, Status says why. The caller calls Close
@@ -46,7 +49,10 @@ func Open(o Options) (*Forwarder, error) {
 		return nil, err
 	}
 	f := &Forwarder{table: table, dir: o.Dir, logger: o.Logger, why: "it has not begun"}
-	if err := f.attach(); err != nil {
+	if f.changes, err = openChanges(); err == nil {
+		err = f.attach()
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	f.check()
@@ -57,7 +63,7 @@ func (f *Forwarder) attach() (err error) {
 	if f.program, err = f.table.maps.loadProgram(); err != nil {
 		return err
 	}
-	links, err := OpenLinks(Hook{Name: "forward", Program: f.program, Direction: Ingress, Way: TCX, PinDir: f.dir})
+	links, err := OpenLinks(Hook{Name: hookName, Program: f.program, Direction: Ingress, Way: TCX, PinDir: f.dir})
 	if errors.Is(err, ebpf.ErrNotSupported) {
 		if links != nil {
 			err = links.Detach()
@@ -87,12 +93,13 @@ func (f *Forwarder) Table() *Table { return f.table }
 // checkInterval is how long new rules of a packet filter may be passed by.
 const checkInterval = 2 * time.Second
 
-// Run follows devices and looks for what forms an obstacle to forwarding, until ctx ends. Run it once.
+// Run follows devices and routes and looks for what forms an obstacle to forwarding, until ctx ends. Run it once.
 func (f *Forwarder) Run(ctx context.Context) error {
 	var parts errgroup.Group
 	if f.links != nil {
 		parts.Go(func() error { return f.links.Watch(ctx, f.noteDevices) })
 	}
+	parts.Go(func() error { return f.changes.watch(ctx, &f.table.maps.meta.Changes) })
 	parts.Go(func() error { f.checkLoop(ctx); return nil })
 	return parts.Wait()
 }
@@ -116,9 +123,7 @@ func (f *Forwarder) check() {
 	if err != nil {
 		why = err.Error()
 	}
-	if err := f.table.maps.changeMeta(func(m *bpf.OffloadMeta) { m.On = boolean(why == "") }); err != nil {
-		why = err.Error()
-	}
+	atomic.StoreUint32(&f.table.maps.meta.On, boolean(why == ""))
 	f.table.Accept(why == "")
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -186,6 +191,9 @@ func (f *Forwarder) Close() error {
 
 func (f *Forwarder) release() error {
 	var err error
+	if f.changes != nil {
+		f.changes.close()
+	}
 	if f.program != nil {
 		err = f.program.Close()
 	}

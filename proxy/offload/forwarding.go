@@ -51,9 +51,7 @@ func (m *flowMaps) switchOn() error {
 		if on {
 			continue
 		}
-		if err := m.changeMeta(func(meta *bpf.OffloadMeta) { meta.Switched |= f.bit }); err != nil {
-			return err
-		}
+		m.meta.Switched |= f.bit
 		if err := f.set("1"); err != nil {
 			return err
 		}
@@ -63,12 +61,9 @@ func (m *flowMaps) switchOn() error {
 
 // switchBack switches forwarding off where it was off before.
 func (m *flowMaps) switchBack() error {
-	meta, err := m.meta()
-	if err != nil {
-		return err
-	}
+	var err error
 	for _, f := range forwardings {
-		if meta.Switched&f.bit != 0 {
+		if m.meta.Switched&f.bit != 0 {
 			err = errors.Join(err, f.set("0"))
 		}
 	}

@@ -1,11 +1,14 @@
 package offload
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -15,16 +18,18 @@ import (
 	"anyport/bpf"
 )
 
-// flowMaps are the maps of bpf/flows.h.
+// flowMaps are the maps of bpf/flows.h. Reading counters and writing flows take no system call.
 type flowMaps struct {
 	byName map[string]*ebpf.Map
-	memory []byte            // of the map flows
-	flows  []bpf.OffloadFlow // the same
+	memory [][]byte          // of maps that are mapped into memory:
+	flows  []bpf.OffloadFlow // this one,
+	index  index             // buckets,
+	meta   *bpf.OffloadMeta  // and this
 }
 
 // mapNames are the pinned maps; the last one says that the others are complete.
-var mapNames = []string{bpf.OffloadMapFlows, bpf.OffloadMapByClient, bpf.OffloadMapByNat, bpf.OffloadMapRoutes,
-	bpf.OffloadMapOutcomes, bpf.OffloadMapMeta}
+var mapNames = []string{bpf.OffloadMapFlows, bpf.OffloadMapBuckets, bpf.OffloadMapRoutes, bpf.OffloadMapOutcomes,
+	bpf.OffloadMapMeta}
 
 // offloadSpec returns what the embedded object holds. It is shared: copy what is to be changed.
 var offloadSpec = sync.OnceValues(bpf.LoadOffload)
@@ -36,16 +41,14 @@ func openMaps(dir string, n int) (*flowMaps, error) {
 	err := m.open(dir)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errSchema) {
 		m.close()
-		if err = removePins(dir, mapNames); err == nil {
+		if err = removePins(dir); err == nil {
 			err = m.make(dir, n)
 		}
-	}
-	if err == nil {
-		err = m.mapFlows()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open flow maps: %w", err), m.close())
 	}
+	m.index.tidy()
 	return m, nil
 }
 
@@ -59,14 +62,15 @@ func (m *flowMaps) open(dir string) error {
 		}
 		m.byName[name] = opened
 	}
-	meta, err := m.meta()
+	// Of another schema, the rest may have another size, too.
+	meta, err := m.byName[bpf.OffloadMapMeta].LookupBytes(uint32(0))
 	if err != nil {
-		return err
+		return fmt.Errorf("read state of flow maps: %w", err)
 	}
-	if meta.Schema != bpf.OffloadSchemaSCHEMA {
+	if bpf.OffloadSchema(binary.NativeEndian.Uint32(meta)) != bpf.OffloadSchemaSCHEMA {
 		return errSchema
 	}
-	return nil
+	return m.mapAll()
 }
 
 func (m *flowMaps) make(dir string, n int) error {
@@ -75,63 +79,62 @@ func (m *flowMaps) make(dir string, n int) error {
 		return err
 	}
 	spec = spec.Copy()
-	for _, name := range []string{bpf.OffloadMapFlows, bpf.OffloadMapByClient, bpf.OffloadMapByNat} {
-		spec.Maps[name].MaxEntries = uint32(n)
-	}
+	spec.Maps[bpf.OffloadMapFlows].MaxEntries = uint32(n)
+	spec.Maps[bpf.OffloadMapBuckets].MaxEntries = bucketsFor(n)
 	for _, name := range mapNames {
 		if m.byName[name], err = ebpf.NewMap(spec.Maps[name]); err != nil {
 			return fmt.Errorf("make map %s: %w", name, err)
 		}
 	}
-	if err := m.changeMeta(func(meta *bpf.OffloadMeta) { meta.Schema = bpf.OffloadSchemaSCHEMA }); err != nil {
-		return err
+	meta := bpf.OffloadMeta{Schema: bpf.OffloadSchemaSCHEMA, Seed: rand.Uint64()}
+	if err := m.byName[bpf.OffloadMapMeta].Put(uint32(0), &meta); err != nil {
+		return fmt.Errorf("write state of flow maps: %w", err)
 	}
 	for _, name := range mapNames {
 		if err := m.byName[name].Pin(filepath.Join(dir, name)); err != nil {
 			return fmt.Errorf("pin map %s: %w", name, err)
 		}
 	}
-	return nil
+	return m.mapAll()
 }
 
-func (m *flowMaps) meta() (meta bpf.OffloadMeta, err error) {
-	if err = m.byName[bpf.OffloadMapMeta].Lookup(uint32(0), &meta); err != nil {
-		err = fmt.Errorf("read state of flow maps: %w", err)
-	}
-	return meta, err
-}
-
-// changeMeta changes what one process at a time writes.
-func (m *flowMaps) changeMeta(change func(*bpf.OffloadMeta)) error {
-	meta, err := m.meta()
+// mapAll maps into memory what is to be read and written without system calls.
+func (m *flowMaps) mapAll() error {
+	flows, err := mapEntries[bpf.OffloadFlow](m, bpf.OffloadMapFlows)
 	if err != nil {
 		return err
 	}
-	change(&meta)
-	if err := m.byName[bpf.OffloadMapMeta].Put(uint32(0), &meta); err != nil {
-		return fmt.Errorf("write state of flow maps: %w", err)
+	buckets, err := mapEntries[bpf.OffloadBucket](m, bpf.OffloadMapBuckets)
+	if err != nil {
+		return err
 	}
+	meta, err := mapEntries[bpf.OffloadMeta](m, bpf.OffloadMapMeta)
+	if err != nil {
+		return err
+	}
+	m.flows, m.meta = flows, &meta[0]
+	m.index = index{buckets: buckets, flows: flows, seed: m.meta.Seed}
 	return nil
 }
 
-// mapFlows maps the flows into memory, which reading counters and writing slots then take no system call.
-func (m *flowMaps) mapFlows() (err error) {
-	flows := m.byName[bpf.OffloadMapFlows]
-	size := int(flows.MaxEntries()) * int(flows.ValueSize())
-	m.memory, err = unix.Mmap(flows.FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+// mapEntries maps the values of an array into memory.
+func mapEntries[T any](m *flowMaps, name string) ([]T, error) {
+	array := m.byName[name]
+	size := int(array.MaxEntries()) * int(array.ValueSize())
+	memory, err := unix.Mmap(array.FD(), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return fmt.Errorf("map flows into memory: %w", err)
+		return nil, fmt.Errorf("map %s into memory: %w", name, err)
 	}
-	m.flows = unsafe.Slice((*bpf.OffloadFlow)(unsafe.Pointer(&m.memory[0])), flows.MaxEntries())
-	return nil
+	m.memory = append(m.memory, memory)
+	return unsafe.Slice((*T)(unsafe.Pointer(&memory[0])), array.MaxEntries()), nil
 }
 
 func (m *flowMaps) close() error {
 	var err error
-	if m.memory != nil {
-		err = unix.Munmap(m.memory)
-		m.memory, m.flows = nil, nil
+	for _, memory := range m.memory {
+		err = errors.Join(err, unix.Munmap(memory))
 	}
+	m.memory, m.flows, m.index, m.meta = nil, nil, index{}, nil
 	for name, opened := range m.byName {
 		err = errors.Join(err, opened.Close())
 		delete(m.byName, name)
@@ -139,9 +142,17 @@ func (m *flowMaps) close() error {
 	return err
 }
 
-func removePins(dir string, names []string) error {
-	for _, name := range names {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// removePins removes the pins of maps, whatever their names were when they were made; links stay.
+func removePins(dir string) error {
+	pins, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("list pins: %w", err)
+	}
+	for _, pin := range pins {
+		if strings.HasPrefix(pin.Name(), hookName) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, pin.Name())); err != nil {
 			return fmt.Errorf("remove pin: %w", err)
 		}
 	}
@@ -163,6 +174,9 @@ func (m *flowMaps) loadProgram() (*ebpf.Program, error) {
 		}
 		spec.Maps[name].MaxEntries = opened.MaxEntries()
 		replace[name] = opened
+	}
+	if err := spec.Variables["last_bucket"].Set(uint32(len(m.index.buckets) - 1)); err != nil {
+		return nil, fmt.Errorf("set size of index: %w", err)
 	}
 	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replace})
 	if err != nil {

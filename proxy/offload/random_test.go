@@ -52,7 +52,7 @@ func TestRandomPackets(t *testing.T) {
 			t.Errorf("a flow has carried %+v, want %+v", got, f.want)
 		}
 	}
-	if left := b.outcome(t, "lost") + b.outcome(t, "too_big") + b.outcome(t, "no_route"); left != 0 {
+	if left := b.outcome(t, "no_memory") + b.outcome(t, "too_big") + b.outcome(t, "no_route"); left != 0 {
 		t.Errorf("%d packets were not forwarded", left)
 	}
 }

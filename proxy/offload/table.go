@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cilium/ebpf"
-
 	"anyport/bpf"
 )
 
@@ -28,7 +26,8 @@ type Table struct {
 	open       bool              // Offer takes flows
 }
 
-// MaxTableFlows bounds a table: its maps take 350 bytes a flow, used or not.
+// MaxTableFlows bounds a table: its maps take 300 bytes a flow, used or not. It is MAX_SLOTS of
+// bpf/flows.h.
 const MaxTableFlows = 1 << 20
 
 // OpenTable opens the maps that are pinned in dir, a directory in a bpffs, with the flows in them, or makes maps for up to
@@ -51,7 +50,7 @@ func OpenTable(dir string, n int) (*Table, error) {
 	}
 	rested := t.clock.now() - restUnits
 	for i := range maps.flows {
-		if g := maps.flows[i].Generation; g != 0 {
+		if g := maps.flows[i].In.Generation; g != 0 {
 			t.used++
 			t.generation = max(t.generation, g)
 		} else {
@@ -134,23 +133,22 @@ func (t *Table) Offer(f *Flow) (slot uint32, ok bool) {
 	if slot, ok = t.slots.take(now); !ok {
 		return 0, false
 	}
-	s := &t.maps.flows[slot]
-	fill(s, f, now, route, t.generation)
+	fill(&t.maps.flows[slot], f, now, route, t.generation)
 	t.used++
-	if !t.insert(s, slot) {
+	if !t.insert(slot) {
 		t.free(slot)
 		return 0, false
 	}
 	return slot, true
 }
 
-// insert adds the keys of a slot's flow, both or none: another flow may have one of them.
-func (t *Table) insert(s *bpf.OffloadFlow, slot uint32) bool {
-	if t.maps.byName[bpf.OffloadMapByNat].Update(natKey(s), slot, ebpf.UpdateNoExist) != nil {
+// insert has the index lead to a slot's flow, both ways or not at all: another flow may have the same addresses.
+func (t *Table) insert(slot uint32) bool {
+	if !t.maps.index.add(2*slot + 1) {
 		return false
 	}
-	if t.maps.byName[bpf.OffloadMapByClient].Update(clientKey(s), slot, ebpf.UpdateNoExist) != nil {
-		_ = t.maps.byName[bpf.OffloadMapByNat].Delete(natKey(s)) // it has just been added
+	if !t.maps.index.add(2 * slot) {
+		t.maps.index.remove(2*slot + 1)
 		return false
 	}
 	return true
@@ -158,15 +156,15 @@ func (t *Table) insert(s *bpf.OffloadFlow, slot uint32) bool {
 
 // remove takes the flow of a slot out.
 func (t *Table) remove(slot uint32) {
-	s := &t.maps.flows[slot]
-	_ = t.maps.byName[bpf.OffloadMapByClient].Delete(clientKey(s)) // fails only where there is no such key
-	_ = t.maps.byName[bpf.OffloadMapByNat].Delete(natKey(s))
+	t.maps.index.remove(2 * slot)
+	t.maps.index.remove(2*slot + 1)
 	t.free(slot)
 }
 
-// free makes room for another flow in a slot that no key leads to any more.
+// free makes room for another flow in a slot that nothing leads to any more.
 func (t *Table) free(slot uint32) {
-	t.maps.flows[slot].Generation = 0
+	s := &t.maps.flows[slot]
+	s.In.Generation, s.Out.Generation = 0, 0
 	t.used--
 	t.slots.give(slot, t.clock.now())
 }
@@ -194,11 +192,11 @@ func (t *Table) Usage(slot uint32) Usage { return usage(&t.maps.flows[slot], t.c
 // Count adds what the flow of a slot has just carried through the sockets.
 func (t *Table) Count(slot uint32, u Usage) {
 	s := &t.maps.flows[slot]
-	atomic.AddUint64(&s.PacketsIn, u.PacketsIn)
-	atomic.AddUint64(&s.BytesIn, u.BytesIn)
-	atomic.AddUint64(&s.PacketsOut, u.PacketsOut)
-	atomic.AddUint64(&s.BytesOut, u.BytesOut)
-	atomic.StoreUint32(&s.SeenIn, uint32(t.clock.now()))
+	atomic.AddUint64(&s.In.Packets, u.PacketsIn)
+	atomic.AddUint64(&s.In.Bytes, u.BytesIn)
+	atomic.AddUint64(&s.Out.Packets, u.PacketsOut)
+	atomic.AddUint64(&s.Out.Bytes, u.BytesOut)
+	atomic.StoreUint32(&s.In.Seen, uint32(t.clock.now()))
 }
 
 // Withdraw takes the flow of a slot back: from now on its datagrams come to the sockets. It returns what the flow has
@@ -221,17 +219,17 @@ func (t *Table) Adopt(keep func(slot uint32, f *Flow) bool) {
 	now := t.clock.now()
 	for i := range t.maps.flows {
 		s := &t.maps.flows[i]
-		if s.Generation == 0 {
+		if s.In.Generation == 0 {
 			continue
 		}
 		f := &Flow{
-			Client:   addrOf(s.Client, s.ClientPort),
-			Original: addrOf(s.Original, s.OriginalPort),
-			NAT:      addrOf(s.Nat, s.NatPort),
-			Upstream: addrOf(s.Upstream, s.UpstreamPort),
-			Route:    names[s.Route],
-			Idle:     units(s.Idle).duration(),
-			Age:      (now - units(s.Started)).duration(),
+			Client:   sourceOf(&s.In.From),
+			Original: destinationOf(&s.In.From),
+			NAT:      sourceOf(&s.In.To),
+			Upstream: destinationOf(&s.In.To),
+			Route:    names[s.In.Route],
+			Idle:     units(s.In.Idle).duration(),
+			Age:      (now - units(s.In.Started)).duration(),
 			Usage:    usage(s, now),
 		}
 		if !keep(uint32(i), f) || !t.complete(uint32(i)) {
@@ -240,9 +238,9 @@ func (t *Table) Adopt(keep func(slot uint32, f *Flow) bool) {
 	}
 }
 
-// complete adds the keys that a process may not have got to.
+// complete adds to the index what a process may not have got to.
 func (t *Table) complete(slot uint32) bool {
-	s := &t.maps.flows[slot]
-	return t.maps.byName[bpf.OffloadMapByNat].Put(natKey(s), slot) == nil &&
-		t.maps.byName[bpf.OffloadMapByClient].Put(clientKey(s), slot) == nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.insert(slot)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestTableMemory(t *testing.T) {
 			t.Fatalf("the kernel does not tell what map %s takes", name)
 		}
 		t.Logf("%s: %d bytes", name, bytes)
-		if name == bpf.OffloadMapFlows || name == bpf.OffloadMapByClient || name == bpf.OffloadMapByNat {
+		if name == bpf.OffloadMapFlows || name == bpf.OffloadMapBuckets {
 			sum += bytes
 		}
 	}
@@ -70,9 +71,10 @@ func TestTableIsFull(t *testing.T) {
 	if _, ok := table.Offer(at(3)); ok || table.Len() != 2 {
 		t.Errorf("two slots hold %d flows", table.Len())
 	}
-	var slot uint32
-	if err := table.maps.byName[bpf.OffloadMapByClient].Lookup(clientKey(&table.maps.flows[first]), &slot); err != nil || slot != first {
-		t.Errorf("the first flow's key leads to %d, %v", slot, err)
+	for half := 2 * first; half < 2*first+2; half++ {
+		if bucket, place := table.maps.index.locate(half); !slices.Contains(bucket.Place[:], place) {
+			t.Errorf("nothing leads to half %d any more", half)
+		}
 	}
 	table.Withdraw(first)
 	netlab.Eventually(t, "a slot to have rested", func() bool {
@@ -128,7 +130,7 @@ func TestLeftBehind(t *testing.T) {
 	if table.Len() != 1 {
 		t.Errorf("%d flows after one was refused", table.Len())
 	}
-	must(t, table.maps.changeMeta(func(m *bpf.OffloadMeta) { m.Schema++ }))
+	table.maps.meta.Schema++
 	must(t, table.Close())
 	table, err = OpenTable(dir, 99)
 	must(t, err)
