@@ -8,7 +8,7 @@ SUDO  ?= $(if $(filter 0,$(shell id -u)),,sudo)
 # What "make test" and "make check" need from Debian. TOOLS are installed where they are missing; PEERS are only unpacked
 # into .cache/peers, because their packages would start services.
 TOOLS = clang-14 llvm-14 curl openssl dnsutils iperf3 ncat socat iptables nftables iproute2 util-linux conntrack \
-        chromium
+        chromium wrk dnsperf
 PEERS = haproxy nginx-core libnginx-mod-stream nsd knot bind9 pdns-server pdns-backend-bind unbound
 
 PREFIX  ?= /usr/local

@@ -21,7 +21,7 @@ func steerPlan(o Options) (Plan, []steerFamily) {
 	if o.Quick {
 		return Plan{Rounds: 15, Limit: 25 * time.Second, Seed: o.Seed}, steerFamilies[:1]
 	}
-	return Plan{Rounds: 40, Limit: 3 * time.Minute, Seed: o.Seed}, steerFamilies
+	return Plan{Rounds: 40, Limit: 100 * time.Second, Seed: o.Seed}, steerFamilies // a limit for each
 }
 
 // runSteer does one family after the other: sockets for every address of both would be more descriptors than a process

@@ -29,8 +29,8 @@ func (r *Result) WriteTable(w io.Writer) error {
 // generator was.
 func (r *WorkResult) writeFigure(w io.Writer, figure int) error {
 	f := &r.Figures[figure]
-	fmt.Fprintf(w, "\n%s: %s, %s (%s is better), median of %d rounds; ratio with its 95 %% interval\n",
-		r.Name, f.Name, f.Unit, f.Better, len(f.Subjects[0].Series))
+	fmt.Fprintf(w, "\n%s: %s (%s is better), median of %d rounds; ratio with its 95 %% interval\n",
+		r.Name, f.Title(), f.Better, len(f.Subjects[0].Series))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "\tmedian\tquartiles")
 	for _, reference := range r.References {
@@ -55,6 +55,14 @@ func (r *WorkResult) writeFigure(w io.Writer, figure int) error {
 		return fmt.Errorf("print the table: %w", err)
 	}
 	return nil
+}
+
+// Title is the figure's name with its unit. A count has none.
+func (f *FigureResult) Title() string {
+	if f.Unit == "" {
+		return f.Name
+	}
+	return f.Name + ", " + f.Unit
 }
 
 // Text is how tables show the comparison of a subject; control tells that it is the A/A control's with the first

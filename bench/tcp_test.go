@@ -11,7 +11,7 @@ import (
 )
 
 // newProxySession returns a session whose programs are built, for suites that compare proxies.
-func newProxySession(t *testing.T) (*session, proxyPrograms) {
+func newProxySession(t testing.TB) (*session, proxyPrograms) {
 	t.Helper()
 	s := &session{lab: netlab.New(t), rng: rand.New(rand.NewPCG(1, 1))}
 	t.Cleanup(func() {

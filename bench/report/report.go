@@ -24,6 +24,7 @@ var page string
 
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	"plot":      plotted,
+	"title":     func(f bench.FigureResult) string { return f.Title() },
 	"anchor":    anchor,
 	"number":    bench.Number,
 	"total":     bench.Total,
