@@ -83,7 +83,7 @@ func newPlot(w bench.WorkResult, f bench.FigureResult, rows []row) *plot.Plot {
 	p := plot.New()
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, ratioTicks{}
 	p.X.Min, p.X.Max = span(rows)
-	p.X.Label.Text = fmt.Sprintf("%s, ratio to %s (%s is better)", f.Name, w.References[0], f.Better)
+	p.X.Label.Text = fmt.Sprintf("ratio to %s (%s is better)", w.References[0], f.Better) // f's name is the heading
 	p.HideY()
 	p.Y.Min, p.Y.Max = -0.5, float64(len(rows))-0.5
 	p.X.Padding, p.Y.Padding, p.X.Label.Padding = 0, 0, textSize/2
