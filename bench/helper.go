@@ -6,6 +6,7 @@ var helpers = map[string]func(args []string) error{
 	tcpUpstream:  serveTCPUpstream,
 	copyProxy:    serveCopyProxy,
 	udpUpstream:  serveUDPUpstream,
+	udpBareProxy: serveUDPBareProxy,
 	udpCopyProxy: serveUDPCopyProxy,
 }
 

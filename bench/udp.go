@@ -11,7 +11,7 @@ import (
 // udpSuite compares ways to forward UDP flows, on the two CPUs that client, proxy and upstream share.
 var udpSuite = Suite{
 	Name:     "udp",
-	About:    "UDP proxies: anyport, nginx, goroutine pairs, kernel DNAT, and a plain router",
+	About:    "UDP proxies: anyport, nginx, goroutine pairs, bare sockets, kernel DNAT, and a plain router",
 	programs: []string{"nginx", "nft"},
 	run:      runUDP,
 }

@@ -14,6 +14,7 @@ const (
 	socketsName = "anyport, sockets"
 	cappedName  = socketsName + ", at its cap"
 	nginxName   = "nginx"
+	bareName    = "bare sockets"
 )
 
 // udpSettings are what subjects of anyport differ in.
@@ -24,13 +25,14 @@ type udpSettings struct {
 	onceIdle  string // the idle timeout of flows of one datagram
 
 	tproxyPort int // 0: sk_lookup steers
+	workers    int
 }
 
 // usualUDP has NAT ports enough for all works at once. cappedUDP is at its cap once it has been filled; it needs more
 // ports, because one rests before it is used again.
 var (
-	usualUDP  = udpSettings{offload: "off", addresses: 2, flows: 120_000, onceIdle: "1s"}
-	cappedUDP = udpSettings{offload: "off", addresses: 4, flows: manyCount, onceIdle: "1h"}
+	usualUDP  = udpSettings{offload: "off", addresses: 2, flows: 120_000, onceIdle: "1s", workers: 1}
+	cappedUDP = udpSettings{offload: "off", addresses: 4, flows: manyCount, onceIdle: "1h", workers: 1}
 )
 
 // udpSubjects returns the subjects in the order of the tables.
@@ -52,6 +54,8 @@ func udpSubjects(p proxyPrograms) []proxySubject {
 	transparent.tproxyPort = steerPort
 	behindTPROXY := anyport(socketsName+", behind TPROXY", transparent)
 	behindTPROXY.needs, behindTPROXY.prepare = tproxyPrograms, prepareTransparentUDP
+	twoWorkers := usualUDP
+	twoWorkers.workers = proxyThreads
 	capped := anyport(cappedName, cappedUDP)
 	capped.onceOnly, capped.capped = true, true
 	nginx := proxySubject{name: nginxName, needs: nginxPrograms, prepare: prepareLocal, command: nginxCommand, perFlow: true,
@@ -62,6 +66,7 @@ func udpSubjects(p proxyPrograms) []proxySubject {
 	return []proxySubject{
 		anyport(socketsName, usualUDP),
 		anyport(socketsName+againSuffix, usualUDP),
+		anyport(socketsName+", two workers", twoWorkers),
 		capped,
 		behindTPROXY,
 		offloaded,
@@ -70,7 +75,9 @@ func udpSubjects(p proxyPrograms) []proxySubject {
 		{name: nginxName + " behind an nft redirect", needs: redirected, prepare: prepareRedirect, command: nginxCommand,
 			config: func(b *proxyBed) string { return nginxUDPConfig(b, redirectedAddress, "proxy_timeout 1s") }, perFlow: true},
 		{name: "goroutine pairs", prepare: prepareLocal, perFlow: true,
-			command: func(*proxyBed) []string { return udpCopyCommand(p.self) }},
+			command: func(*proxyBed) []string { return udpProxyCommand(p.self, udpCopyProxy) }},
+		{name: bareName, prepare: prepareLocal,
+			command: func(*proxyBed) []string { return udpProxyCommand(p.self, udpBareProxy) }},
 		{name: "kernel DNAT", needs: nft, prepare: prepareDNAT},
 		{name: routerName, prepare: prepareRouter},
 	}
@@ -108,7 +115,8 @@ func anyportUDPConfig(b *proxyBed, u udpSettings) string {
 			sources = append(sources, fmt.Sprintf("%q", netip.AddrPortFrom(addr, 1024).String()+"-65535"))
 		}
 	}
-	global := fmt.Sprintf("max_flows = %d\ntproxy_port = %d\nudp_sources = [%s]\n", u.flows, u.tproxyPort, strings.Join(sources, ", "))
+	global := fmt.Sprintf("max_flows = %d\ntproxy_port = %d\nudp_workers = %d\nudp_sources = [%s]\n",
+		u.flows, u.tproxyPort, u.workers, strings.Join(sources, ", "))
 	more := fmt.Sprintf("protocol = \"udp\"\noffload = %q\nidle_timeout = ", u.offload)
 	text := anyportConfigOf(b, global, more+"\"1h\"\n")
 	for _, f := range proxyFamilies {
@@ -222,9 +230,9 @@ func keepTracked(b *proxyBed) error {
 		b.Proxy.Sysctl("net.netfilter.nf_conntrack_udp_timeout_stream", "600"))
 }
 
-// udpCopyCommand makes every port of the udp suite one of the goroutine pairs' proxy.
-func udpCopyCommand(self string) []string {
-	line := []string{self, udpCopyProxy}
+// udpProxyCommand gives every port of the udp suite to a helper that takes pairs of addresses.
+func udpProxyCommand(self, helper string) []string {
+	line := []string{self, helper}
 	for _, f := range proxyFamilies {
 		for _, port := range udpPorts {
 			line = append(line, addrPort(f.dialled, port), addrPort(f.upstream, port))

@@ -125,7 +125,7 @@ func (m *messages) send(fd, n int) error {
 		switch errno {
 		case 0:
 			sent += int(k)
-		case unix.EINTR, unix.ENOBUFS:
+		case unix.EINTR, unix.EAGAIN, unix.ENOBUFS:
 		case unix.ECONNREFUSED, unix.EHOSTUNREACH, unix.ENETUNREACH:
 			sent++
 		default:

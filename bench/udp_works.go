@@ -41,7 +41,7 @@ func udpWorks(beds []*proxyBed, f proxyFamily, each time.Duration) []Work {
 
 // udpMemory are works of what flows take.
 func udpMemory(beds []*proxyBed, f proxyFamily) []Work {
-	all := without(processes(beds), func(s *proxySubject) bool { return s.onceOnly })
+	all := without(processes(beds), func(s *proxySubject) bool { return s.onceOnly || s.name == bareName })
 	return []Work{
 		fewFlows.on(all, nginxName, f, 0),
 		manyFlows.on(without(all, func(s *proxySubject) bool { return s.perFlow }), nginxName, f, 0),

@@ -23,7 +23,8 @@
 //
 // # Workers
 //
-// An Engine is one worker. Several of them share the clients' datagrams as a group of sockets ([sock.ListenUDPGroup]),
+// An Engine is one worker, whose one thread serves both directions in turn: with a thread for each, batches are smaller and
+// memory goes from core to core, which took 1.2 times the CPU time for no more datagrams. Several of them share the clients' datagrams as a group of sockets ([sock.ListenUDPGroup]),
 // which keeps a flow with one engine, and each has NAT ports of its own, by which replies find the engine of their flow.
 // They share the limits, and what [Shared] holds.
 //
