@@ -121,13 +121,7 @@ func TestLinkDown(t *testing.T) {
 		if f.name == "v6" { // the kernel has taken the address away
 			must(t, b.Proxy.AddAddr("upstream0", netip.PrefixFrom(netip.MustParseAddrPort(f.nat).Addr(), 64)))
 		}
-		netlab.Eventually(t, "the flow to find its way again", func() bool {
-			send(t, c.client, []byte("?"))
-			must(t, c.upstream.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
-			_, err := c.upstream.Read(make([]byte, 10))
-			return err == nil
-		})
-		drain(c.upstream)
+		c.recovers(t)
 		c.isLeft(t, "too_big", func() { send(t, c.client, make([]byte, 1300)) })
 		c.works(t)
 	})

@@ -46,6 +46,18 @@ func (c *crossing) works(t *testing.T) {
 	expect(t, c.client, []byte("answer"))
 }
 
+// recovers sends until something arrives.
+func (c *crossing) recovers(t *testing.T) {
+	t.Helper()
+	netlab.Eventually(t, "the flow to find its neighbour again", func() bool {
+		send(t, c.client, []byte("?"))
+		must(t, c.upstream.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+		_, err := c.upstream.Read(make([]byte, 10))
+		return err == nil
+	})
+	drain(c.upstream)
+}
+
 // isLeft does something that sends packets of the flow, at least one of which must be left for a reason, and none be
 // forwarded.
 func (c *crossing) isLeft(t *testing.T, why string, do func()) {
@@ -272,13 +284,7 @@ func TestPathChanges(t *testing.T) {
 		c := newCrossing(t, b, f, time.Hour)
 		c.works(t)
 		shell(t, b.Upstream, "ip link set proxy0 address 02:00:00:00:00:7"+f.name[1:])
-		netlab.Eventually(t, "the flow to find its neighbour again", func() bool {
-			send(t, c.client, []byte("?"))
-			must(t, c.upstream.SetReadDeadline(time.Now().Add(50*time.Millisecond)))
-			_, err := c.upstream.Read(make([]byte, 10))
-			return err == nil
-		})
-		drain(c.upstream)
+		c.recovers(t)
 		via := map[string]string{"v4": "10.3.0.2", "v6": "fd00:3::2"}[f.name]
 		shell(t, b.Proxy, "ip route add "+netip.MustParseAddrPort(f.upstream).Addr().String()+" via "+via)
 		b.forget()
