@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"anyport/bench/netlab"
 	"anyport/conf/rule"
@@ -117,6 +118,7 @@ func TestExportEmptiesSockets(t *testing.T) {
 	r := newRig(t, 1000, spec{upstream: to("10.2.0.2:7777"), idle: time.Hour})
 	r.sources(t, netlab.ProxyUpstream4)
 	server := listen(t, r.Upstream, "[::]:7777")
+	meetProxy(t, r)
 	for i := range flows {
 		send(t, r, icmpDsts[i%2])
 	}
@@ -127,6 +129,21 @@ func TestExportEmptiesSockets(t *testing.T) {
 	}
 	if got := r.ended("0", stats.HandedOver); got != flows {
 		t.Errorf("%d flows were handed over, want %d", got, flows)
+	}
+}
+
+// meetProxy has the client's kernel learn the proxy's hardware address for both families. Otherwise datagrams wait for it
+// there, and the one that sends them does not know.
+func meetProxy(t *testing.T, r *rig) {
+	t.Helper()
+	for _, proxy := range []netip.Addr{netlab.ProxyClient4, netlab.ProxyClient6} {
+		c := dial(t, r.Client, netip.AddrPortFrom(proxy, 9).String())
+		netlab.Eventually(t, "the proxy to refuse a datagram", func() bool {
+			must(t, c.SetReadDeadline(time.Now().Add(time.Second)))
+			_, sent := c.Write([]byte("?"))
+			_, err := c.Read(make([]byte, 1))
+			return errors.Is(errors.Join(sent, err), unix.ECONNREFUSED)
+		})
 	}
 }
 
