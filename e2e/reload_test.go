@@ -86,10 +86,16 @@ type load struct {
 	results []chan error
 }
 
-func (l *load) start(w *world) {
+// worker does rounds from a namespace until the load ends, or something goes wrong.
+type worker func(*netlab.Namespace, family, *rand.Rand) error
+
+func (l *load) start(w *world) { l.startWorkers(w, l.shortConnections, l.longConnection, l.datagrams) }
+
+// startWorkers starts some workers for each family.
+func (l *load) startWorkers(w *world, workers ...worker) {
 	l.stop = make(chan struct{})
 	for _, f := range families {
-		for _, worker := range []func(*netlab.Namespace, family, *rand.Rand) error{l.shortConnections, l.longConnection, l.datagrams} {
+		for _, worker := range workers {
 			result, rng := make(chan error, 1), rand.New(rand.NewPCG(w.rng.Uint64(), 0))
 			l.results = append(l.results, result)
 			go func() { result <- worker(w.Client, f, rng) }()

@@ -26,6 +26,7 @@ type statusReport struct {
 			Open       bool
 			LocalRoute bool `json:"local_route"`
 		}
+		Names  []nameStatus
 		Routes []struct {
 			Name      string
 			Upstreams []upstreamStatus
@@ -42,6 +43,13 @@ type upstreamStatus struct {
 	Upstream, State, Reason string
 	Backup                  bool
 	Weight, Active          int
+}
+
+type nameStatus struct {
+	Name, Error string
+	Addresses   []string
+	TTL         float64 `json:"ttl_seconds"`
+	Failures    int
 }
 
 func (w *world) status() (r statusReport) {
