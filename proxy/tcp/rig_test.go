@@ -3,6 +3,7 @@ package tcp
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -230,12 +231,11 @@ func (r *rig) checkEngine() {
 	}
 }
 
-// checkDescriptors fails the test if more descriptors are open than before there was a rig.
+// checkDescriptors fails the test if more descriptors are open than before there was a rig, once upstreams have closed
+// theirs.
 func (r *rig) checkDescriptors() {
 	r.t.Helper()
-	if n := openFDs(r.t); n != r.fds {
-		r.t.Errorf("%d descriptors are open, %d were before", n, r.fds)
-	}
+	netlab.Eventually(r.t, fmt.Sprintf("%d descriptors to be open, as before", r.fds), func() bool { return openFDs(r.t) == r.fds })
 }
 
 // compareLog checks that the counters are the sums of the log.
