@@ -20,7 +20,7 @@ type listeners struct {
 
 type mssListener struct {
 	socket    *sock.Socket
-	service   uint16
+	service   uint16    // whose slot it is in; ServiceProxy: none
 	idleSince time.Time // since when no rule in force leads to it, as far as has been seen; zero: one does
 }
 
@@ -34,13 +34,15 @@ type ListenerInfo struct {
 	MSS     int    `json:"mss"`
 }
 
-// Listeners returns the TCP listeners beside that of [conf.ServiceProxy], by their services.
+// Listeners returns the TCP listeners beside that of [conf.ServiceProxy] that are in a slot, by their services.
 func (s *Server) Listeners() []ListenerInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []ListenerInfo{}
 	for mss, l := range s.listeners.byMSS {
-		list = append(list, ListenerInfo{l.service, mss})
+		if l.service != conf.ServiceProxy {
+			list = append(list, ListenerInfo{l.service, mss})
+		}
 	}
 	slices.SortFunc(list, func(a, b ListenerInfo) int { return int(a.Service) - int(b.Service) })
 	return list
@@ -54,12 +56,22 @@ func (s *Server) addListeners(g *Generation) error {
 		if err != nil {
 			return fmt.Errorf("listen with mss = %d: %w", mss, err)
 		}
-		l.service = service
 		if err := s.assign(service, l.socket, s.udp.clients[0]); err != nil {
 			return err
 		}
+		s.listeners.moveIn(l, service)
 	}
 	return nil
+}
+
+// moveIn notes that a listener is in the slot of a service, and no other listener any more.
+func (l *listeners) moveIn(fresh *mssListener, service uint16) {
+	for _, other := range l.byMSS {
+		if other.service == service {
+			other.service = conf.ServiceProxy
+		}
+	}
+	fresh.service = service
 }
 
 // listeners returns each mss that a route has, with its service.

@@ -83,16 +83,21 @@ func TestListenersFollowRoutes(t *testing.T) {
 	if now := r.current.listeners()[1200]; sockets[now] != before[now] {
 		t.Error("a listener that stays was made anew, or has another service")
 	}
-	gone := localAddress(t, before[r.Listeners()[0].Service])
+	put(1200, 1300)
+	r.wantListeners("when one has taken the slot of another", 1300, 1200, 1100)
+	gone := localAddress(t, r.listeners.byMSS[1000].socket.FD())
 	r.settleListeners()
-	r.wantListeners("when it has been idle for a moment", 1000, 1200, 1100)
+	if len(r.listeners.byMSS) != 4 {
+		t.Errorf("%d listeners are open when two have been idle for a moment, want 4", len(r.listeners.byMSS))
+	}
 	r.run(t.Context())
 	r.mu.Lock()
 	r.listeners.byMSS[1000].idleSince = time.Now().Add(-listenerGrace - time.Second)
-	r.listeners.byMSS[1100].idleSince = time.Now().Add(-listenerGrace - time.Second) // but it is needed
+	r.listeners.byMSS[1100].idleSince = time.Now().Add(-listenerGrace - time.Second)
+	r.listeners.byMSS[1200].idleSince = time.Now().Add(-listenerGrace - time.Second) // but it is needed
 	r.mu.Unlock()
 	r.settleListeners()
-	r.wantListeners("when it has been idle for long", 1200, 1100)
+	r.wantListeners("when they have been idle for long", 1300, 1200)
 	netlab.Eventually(t, "the listener is closed", func() bool {
 		c, err := net.Dial("tcp", gone.String())
 		if err == nil {

@@ -176,8 +176,10 @@ func (s *Server) Collector() *stats.Collector {
 	return &stats.Collector{Registry: s.registry, AccessLog: s.accessLog, KernelDrops: s.udp.kernelDrops}
 }
 
-// UpstreamCollector returns what is known of the upstreams for Prometheus.
-func (s *Server) UpstreamCollector() prometheus.Collector { return s.pool }
+// UpstreamCollectors returns what is known of the upstreams and of their DNS names for Prometheus.
+func (s *Server) UpstreamCollectors() []prometheus.Collector {
+	return []prometheus.Collector{s.pool, s.names}
+}
 
 // Run forwards until ctx is done, which is like Stop, until Stop or a finished Drain, or until a data plane fails; it
 // then stops the other one and returns the error. Meanwhile it keeps the upstreams fresh. It runs once; on a server

@@ -62,7 +62,8 @@ func (d *daemon) run(signals <-chan os.Signal) error {
 	d.dns = newDNSServers(d.steer, d.logger, parts.Go)
 	d.flows = newKernelFlows(d.opts.bpffs, cfg.MaxFlows, d.server, d.logger,
 		func(run func(context.Context) error) { parts.Go(func() error { return run(ctx) }) })
-	d.metrics.collect(d.server.Collector(), d.server.UpstreamCollector(), d.dns, d.flows, d.reloads)
+	d.metrics.collect(d.server.Collector(), d.dns, d.flows, d.reloads)
+	d.metrics.collect(d.server.UpstreamCollectors()...)
 	if s, ok := d.steer.(*steering.Steering); ok {
 		d.metrics.collect(steering.NewCollector(s))
 	}

@@ -15,6 +15,19 @@ var (
 		"How often the upstream was ejected because connects failed.", perUpstream, nil)
 )
 
+var descNameFailures = prometheus.NewDesc("anyport_upstream_name_failures",
+	"Look-ups of an upstream's DNS name that have failed since it last resolved.", []string{"name"}, nil)
+
+// Describe implements prometheus.Collector.
+func (n *Names) Describe(ch chan<- *prometheus.Desc) { ch <- descNameFailures }
+
+// Collect implements prometheus.Collector: it tells of the names in force.
+func (n *Names) Collect(ch chan<- prometheus.Metric) {
+	for _, i := range n.Info() {
+		ch <- prometheus.MustNewConstMetric(descNameFailures, prometheus.GaugeValue, float64(i.Failures), i.Name)
+	}
+}
+
 // Describe implements prometheus.Collector.
 func (p *Pool) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descUp, descActive, descFailures, descEjections} {

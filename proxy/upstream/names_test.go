@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"anyport/conf"
 )
 
@@ -175,6 +177,14 @@ func TestNamesInfo(t *testing.T) {
 		}
 		if b.Name != "b.test" || b.Addresses != nil || b.Resolved != nil || b.Failures != 1 || b.Error == "" {
 			t.Errorf("a name that never has: %+v", b)
+		}
+		const metrics = `# HELP anyport_upstream_name_failures Look-ups of an upstream's DNS name that have failed since it last resolved.
+# TYPE anyport_upstream_name_failures gauge
+anyport_upstream_name_failures{name="a.test"} 1
+anyport_upstream_name_failures{name="b.test"} 1
+`
+		if err := testutil.CollectAndCompare(n, strings.NewReader(metrics)); err != nil {
+			t.Error(err)
 		}
 		n.zone["a.test"] = Answer{}
 		n.LookUp(t.Context(), []string{"a.test"})
