@@ -9,7 +9,8 @@ SUDO  ?= $(if $(filter 0,$(shell id -u)),,sudo)
 # into .cache/peers, because their packages would start services.
 TOOLS = clang-14 llvm-14 curl openssl dnsutils iperf3 ncat socat iptables nftables iproute2 util-linux conntrack \
         chromium wrk dnsperf
-PEERS = haproxy nginx-core libnginx-mod-stream nsd knot bind9 pdns-server pdns-backend-bind unbound
+PEERS = haproxy nginx-core libnginx-mod-stream nsd knot bind9 pdns-server pdns-backend-bind unbound \
+        ngtcp2-client ngtcp2-server sip-tester
 
 PREFIX  ?= /usr/local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)

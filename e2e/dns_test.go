@@ -24,6 +24,7 @@ server:
 	xfrdir: "%[1]s"
 	ipv4-edns-size: 4096
 	ipv6-edns-size: 4096
+	rrl-ratelimit: 0
 remote-control:
 	control-enable: no
 zone:

@@ -14,13 +14,7 @@ func TestTLS(t *testing.T) {
 	netlab.RequireRoot(t)
 	netlab.RequireProgram(t, "openssl")
 	w := newWorld(t)
-	key, cert := filepath.Join(w.dir, "key.pem"), filepath.Join(w.dir, "cert.pem")
-	_, errs, status := runShort(t, w.Upstream.Command("openssl", "req", "-x509", "-newkey", "ec",
-		"-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
-		"-subj", "/CN=anyport.example", "-addext", "subjectAltName=DNS:anyport.example"))
-	if status != 0 {
-		t.Fatal(errs)
-	}
+	key, cert := w.certificate()
 	server, err := w.Upstream.Start("openssl", "s_server", "-quiet", "-rev", "-accept", "8443", "-key", key, "-cert", cert)
 	w.must(err)
 	w.waitListening(w.Upstream, server, "10.2.0.2:8443")
@@ -31,6 +25,19 @@ upstream = ["10.2.0.2:8443"]
 	for _, f := range families {
 		t.Run(f.name, func(t *testing.T) { checkTLS(t, w, f.destination(w.rng), cert) })
 	}
+}
+
+// certificate makes a key and a certificate for anyport.example, which it signs itself, and returns their files.
+func (w *world) certificate() (key, cert string) {
+	w.t.Helper()
+	key, cert = filepath.Join(w.dir, "key.pem"), filepath.Join(w.dir, "cert.pem")
+	_, errs, status := runShort(w.t, w.Upstream.Command("openssl", "req", "-x509", "-newkey", "ec",
+		"-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+		"-subj", "/CN=anyport.example", "-addext", "subjectAltName=DNS:anyport.example"))
+	if status != 0 {
+		w.t.Fatal(errs)
+	}
+	return key, cert
 }
 
 // checkTLS sends a line to `openssl s_server -rev`, which answers with the line reversed, and ends at "CLOSE".

@@ -119,17 +119,18 @@ func (w *world) must(err error) {
 	}
 }
 
-// families are the two address families of every case: a name, the served prefix, the upstream's address and the
-// proxy's towards the client.
+// families are the two address families of every case: a name, the served prefix, the upstream's address, the proxy's
+// towards the client, and the client's.
 var families = []family{
-	{"ipv4", netlab.Prefix4, netlab.Upstream4, netlab.ProxyClient4},
-	{"ipv6", netlab.Prefix6, netlab.Upstream6, netlab.ProxyClient6},
+	{"ipv4", netlab.Prefix4, netlab.Upstream4, netlab.ProxyClient4, netlab.Client4},
+	{"ipv6", netlab.Prefix6, netlab.Upstream6, netlab.ProxyClient6, netlab.Client6},
 }
 
 type family struct {
 	name            string
 	prefix          netip.Prefix
 	upstream, proxy netip.Addr
+	client          netip.Addr
 }
 
 // address returns a random address of the family's prefix.
