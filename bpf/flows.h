@@ -41,7 +41,7 @@ struct half {
 	__u16 route;       /* key of routes */
 	__u16 generation;  /* of the routes, in the process that has put the flow in; 0: the slot is free */
 	__u32 seen;        /* units of time: the last datagram */
-	__u32 pad;
+	__u32 longest;     /* bytes of the longest IP packet that may leave */
 	__u64 packets;     /* datagrams; one of a GSO train counts by itself */
 	__u64 bytes;       /* of payload */
 	__u64 spare[2];
@@ -112,7 +112,7 @@ enum outcome {
 	OUTCOME_OFF,        /* left: user space has switched forwarding off, and says why */
 	OUTCOME_IDLE,       /* left: the flow's idle timeout has passed */
 	OUTCOME_TTL,        /* left: TTL or hop limit does not allow one more hop */
-	OUTCOME_TOO_BIG,    /* left: larger than the MTU of the path, which the sockets' way cuts into fragments */
+	OUTCOME_TOO_BIG,    /* left: larger than the MTU of the path, or than half.longest; the sockets' way cuts it */
 	OUTCOME_NO_ROUTE,   /* left: no route that leads out of this host */
 	OUTCOME_FORWARDING, /* left: lo has forwarding off, and without it the kernel does not answer which route */
 	OUTCOME_MEMORY,     /* left: no memory to change the headers */
@@ -129,7 +129,7 @@ struct {
 
 /* SCHEMA changes whenever a program or a process of another version could misread a pinned map. */
 enum schema {
-	SCHEMA = 2,
+	SCHEMA = 3,
 };
 
 /* Bits: what user space has switched on for the program, and switches off when the program goes. */

@@ -238,6 +238,8 @@ int anyport_offload(struct __sk_buff *skb)
 		return leave(OUTCOME_IDLE);
 	if (p.ttl <= 1)
 		return leave(OUTCOME_TTL);
+	if (segment(skb, &p) > h->longest)
+		return leave(OUTCOME_TOO_BIG);
 	key = half % PATHS;
 	way = bpf_map_lookup_elem(&paths, &key);
 	if (!way)

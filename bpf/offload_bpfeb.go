@@ -34,7 +34,7 @@ type OffloadHalf struct {
 	Route      uint16
 	Generation uint16
 	Seen       uint32
-	Pad        uint32
+	Longest    uint32
 	Packets    uint64
 	Bytes      uint64
 	Spare      [2]uint64
@@ -95,7 +95,7 @@ type OffloadRoute struct {
 type OffloadSchema uint32
 
 const (
-	OffloadSchemaSCHEMA OffloadSchema = 2
+	OffloadSchemaSCHEMA OffloadSchema = 3
 )
 
 type OffloadSwitched uint32

@@ -16,6 +16,7 @@ type Flow struct {
 	Route            string        // the name of the flow's route
 	Idle             time.Duration // the flow ends when it has carried nothing for so long; 0: never
 	Age              time.Duration // since it began
+	MaxDatagram      int           // what is longer, in bytes of content, the kernel does not send to the client; 0: no limit
 	Usage                          // so far, in whatever way
 }
 
@@ -90,6 +91,18 @@ func fill(s *bpf.OffloadFlow, f *Flow, now units, route, generation uint16) {
 	s.In.Packets, s.In.Bytes, s.Out.Packets, s.Out.Bytes = f.PacketsIn, f.BytesIn, f.PacketsOut, f.BytesOut
 	setTuples(&s.In, tupleOf(&f.Client, &f.Original), tupleOf(&f.NAT, &f.Upstream))
 	setTuples(&s.Out, tupleOf(&f.Upstream, &f.NAT), tupleOf(&f.Original, &f.Client))
+	s.In.Longest, s.Out.Longest = anyLength, f.longestOut()
+}
+
+// anyLength is more than a packet can have.
+const anyLength = 1 << 17
+
+// longestOut returns the length of the longest packet to the client.
+func (f *Flow) longestOut() uint32 {
+	if f.MaxDatagram == 0 {
+		return anyLength
+	}
+	return uint32(sock.PacketSize(&f.Client, f.MaxDatagram))
 }
 
 func setTuples(h *bpf.OffloadHalf, from, to bpf.OffloadTuple) {

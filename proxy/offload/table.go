@@ -208,7 +208,8 @@ func (t *Table) Withdraw(slot uint32) Usage {
 	return usage(&t.maps.flows[slot], t.clock.now())
 }
 
-// Adopt calls keep for each flow that a process before this one has left. Those that it returns false for are taken out.
+// Adopt calls keep for each flow that a process before this one has left. Those that it returns false for are taken out. keep may
+// change MaxDatagram.
 func (t *Table) Adopt(keep func(slot uint32, f *Flow) bool) {
 	t.mu.Lock()
 	names := make(map[uint16]string, len(t.routes))
@@ -234,7 +235,9 @@ func (t *Table) Adopt(keep func(slot uint32, f *Flow) bool) {
 		}
 		if !keep(uint32(i), f) || !t.complete(uint32(i)) {
 			t.Withdraw(uint32(i))
+			continue
 		}
+		atomic.StoreUint32(&s.Out.Longest, f.longestOut())
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // Leftover is flows that a process before this one has left with an Offloader. [offload.Table] is one.
 type Leftover interface {
-	// Adopt calls keep for each, and ends those that it returns false for.
+	// Adopt calls keep for each, and ends those that it returns false for. keep may change MaxDatagram.
 	Adopt(keep func(slot uint32, f *offload.Flow) bool)
 }
 
@@ -44,6 +44,7 @@ func (w *worker) adopt(slot uint32, f *offload.Flow, r *route.Route) bool {
 	if id == noFlow {
 		return false
 	}
+	f.MaxDatagram = r.MaxDatagram // it may have been another route's
 	w.flows.slots[id] = slot + 1
 	for i, n := range (flowTotals{packetsIn: f.PacketsIn, bytesIn: f.BytesIn, packetsOut: f.PacketsOut, bytesOut: f.BytesOut}) {
 		w.flows.count(id, i, n)

@@ -75,6 +75,8 @@ func (w *worker) offer(id flowID) {
 		Route:    t.key.route.Name,
 		Idle:     t.key.route.UDPIdle,
 		Age:      w.sinceStart - f.start,
+
+		MaxDatagram: t.key.route.MaxDatagram,
 		Usage: offload.Usage{PacketsIn: all[packetsIn], BytesIn: all[bytesIn], PacketsOut: all[packetsOut],
 			BytesOut: all[bytesOut]},
 	})
@@ -92,11 +94,8 @@ func (w *worker) withdraw(id flowID) {
 }
 
 // offloadAfter returns from how many datagrams on a route's flows are offered, 0 for never. Only the engine writes the
-// headers that go before every datagram, and cuts those that are longer than a route wants.
+// headers that go before every datagram.
 func offloadAfter(r *route.Route) int {
-	if r.MaxDatagram > 0 {
-		return 0
-	}
 	if r.ProxyProtocol == conf.ProxyNone || r.ProxyProtocol == conf.ProxyV2First {
 		return r.OffloadAfter
 	}

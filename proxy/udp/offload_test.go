@@ -92,12 +92,13 @@ func TestOffered(t *testing.T) {
 		id := w.openAt(flowKey{dst: sock.Addr{Port: 9}}, r)
 		target := &w.flows.targets.list[w.flows.flows[id].target]
 		target.offloadAfter = offloadAfter(r)
+		r.MaxDatagram = 1400
 		n := 0
 		for len(k.flows) == 0 && n < 100 {
 			w.countIn(id, target.shard, c.train, 100)
 			n += c.train
 		}
-		if n != c.want || k.flows[0].PacketsIn != uint64(n) {
+		if n != c.want || k.flows[0].PacketsIn != uint64(n) || k.flows[0].MaxDatagram != 1400 {
 			t.Errorf("%d at once: offered after %d with %d, want %d", c.train, n, k.flows[0].PacketsIn, c.want)
 		}
 		w.countOut(id, target.shard, c.train, 7) // comes to the engine all the same
@@ -236,13 +237,14 @@ func TestAdopt(t *testing.T) {
 		k.flows[uint32(i)] = flow(uint16(i+1), nat)
 	}
 	k.flows[2].Route, k.flows[3].Upstream.Port, k.flows[4].Route = "gone", 7778, "off"
+	r.MaxDatagram = 1300
 	off := &route.Route{Name: "off", Upstreams: anyGroup, Stats: r.Stats}
 	kept, refused := Adopt([]*Engine{{w: w}}, k, map[string]*route.Route{r.Name: r, off.Name: off})
 	if kept != 1 || refused != 4 || len(k.flows) != 1 || w.flows.open != 1 {
 		t.Fatalf("%d kept and %d refused, %d left", kept, refused, len(k.flows))
 	}
 	id := w.flows.find(&flowKey{client: sock.Addr{Port: 1}})
-	if id == noFlow || w.flows.blocks[0].port(id) != 150 || w.flows.totals(id)[packetsIn] != 7 {
+	if id == noFlow || w.flows.blocks[0].port(id) != 150 || w.flows.totals(id)[packetsIn] != 7 || k.flows[0].MaxDatagram != 1300 {
 		t.Errorf("flow %d is adopted with %v", id, w.flows.totals(id))
 	}
 	k.flows[9] = flow(9, 150)
