@@ -99,8 +99,8 @@ func TestUDPWorkersSourceLimit(t *testing.T) {
 	r.stop()
 }
 
-// TestUDPWorkersEvict has flows make room. A worker has only its own to do so, so that a few of the new ones are refused;
-// there are never more flows than allowed, and never fewer.
+// TestUDPWorkersEvict has flows make room, of the same worker or of another one that is not busy: few new ones, if any, are
+// refused, and there are never more flows than allowed, and never fewer.
 func TestUDPWorkersEvict(t *testing.T) {
 	const limit = 80
 	r := limitedRig(t, "max_flows = 80\n", routeOf("all", "127.0.0.2:7001"))
@@ -120,7 +120,7 @@ func TestUDPWorkersEvict(t *testing.T) {
 		return got.Opened == 3*limit
 	})
 	evicted, refused := got.Ended[stats.Evicted.String()], got.Ended[stats.Limit.String()]-limit
-	if got.Active != limit || evicted+refused != limit || evicted < limit/2 {
+	if got.Active != limit || evicted+refused != limit || evicted < limit*3/4 {
 		t.Errorf("%d flows are open; %d were evicted, %d refused", got.Active, evicted, refused)
 	}
 	r.stop()

@@ -38,6 +38,7 @@ func TestMemory(t *testing.T) {
 // tableWorker returns a worker that has a table and counters but no sockets, and one route of each idle timeout.
 func tableWorker(maxFlows int, ports rule.PortRange, idle ...time.Duration) (*worker, []*route.Route) {
 	w := &worker{registry: stats.NewRegistry(1), flows: newFlowTable(maxFlows), shared: NewShared()}
+	w.shared.add(w)
 	w.flows.addBlock(natAddr, ports, []rule.PortRange{ports})
 	var routes []*route.Route
 	for _, d := range idle {

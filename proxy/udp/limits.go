@@ -26,15 +26,36 @@ func (w *worker) admit(r *route.Route, client netip.Addr) (why stats.Reason, ok 
 	return 0, true
 }
 
-// enter counts a flow more with a gate that all workers share. At the limit it makes room by flows of this worker, of
-// which another worker may take one's place first.
+// enter counts a flow more with a gate that all workers share. At the limit another flow makes room: its place is taken
+// before it ends, so that no other worker gets it. Where the limit has been lowered, places are not filled again.
 func (w *worker) enter(gate *limit.Gate, most int, room scope) bool {
-	for !gate.Enter(most) {
-		if !w.evict(room) {
-			return false
+	if gate.Enter(most) {
+		return true
+	}
+	gate.Enter(0)
+	workers := w.shared.all()
+	if (w.evict(room) || w.evictElsewhere(workers, room)) && gate.Open() < most+len(workers) {
+		return true
+	}
+	gate.Leave()
+	return false
+}
+
+// evictElsewhere has another worker end a flow, one that is not busy just now: who waited for each other would wait for
+// ever. It reports whether one has.
+func (w *worker) evictElsewhere(workers []*worker, of scope) bool {
+	for _, other := range workers {
+		if other == w || !other.mu.TryLock() {
+			continue
+		}
+		other.readClock()
+		done := other.evict(of)
+		other.mu.Unlock()
+		if done {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // dismiss undoes admit.

@@ -62,6 +62,24 @@ func TestRouteLimit(t *testing.T) {
 	}
 }
 
+// TestLoweredLimit has a limit below what is open: each new flow is refused, and takes an idle one along, until there is
+// room.
+func TestLoweredLimit(t *testing.T) {
+	w, limited, _ := limitedWorker()
+	limited.MaxFlows = 5
+	for i := range 5 {
+		w.openAt(clientKey(1, i), limited)
+	}
+	w.now += evictFreshTicks
+	limited.MaxFlows = 3
+	for i, want := range []int{4, 3, 3} {
+		opened := w.openAt(clientKey(2, i), limited) != noFlow
+		if got := limited.Stats.OpenUDP.Open(); got != want || opened != (i == 2) || w.flows.open != want {
+			t.Errorf("new flow %d is open: %v; %d flows, want %d", i, opened, got, want)
+		}
+	}
+}
+
 // TestTotalLimit fills the table under both policies.
 func TestTotalLimit(t *testing.T) {
 	for _, keep := range []bool{false, true} {

@@ -132,7 +132,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make UDP engine: %w", err)
 	}
-	opts.Shared.engines.Add(1)
+	opts.Shared.add(w)
 	return &Engine{w: w, stopped: make(chan struct{})}, nil
 }
 
