@@ -98,8 +98,7 @@ func TestLogAndCountersAgree(t *testing.T) {
 		}
 		if i == flows/2 {
 			netlab.Eventually(t, "flows to be old enough to be evicted", func() bool {
-				_, err := c.Write(nil)
-				must(t, err)
+				send(t, r, "198.18.0.1:1")
 				return r.ended("0", stats.Evicted) > 0
 			})
 		}
