@@ -70,11 +70,11 @@ func TestIperf3UDP(t *testing.T) {
 	}
 }
 
-// checkIperfUDP wants nearly all of 5 MB, at a rate at which a slow machine should not lose any.
+// checkIperfUDP wants nearly all of 2 MB, at a rate at which even a busy machine loses little.
 func checkIperfUDP(t *testing.T, w *world, f family, direction []string) {
 	to := f.address(w.rng)
 	args := append([]string{"--client", to.String(), "--port", "443", "--cport", "4000", "--udp", "--length", "1200",
-		"--bitrate", "50M", "--bytes", "5M", "--json"}, direction...)
+		"--bitrate", "20M", "--bytes", "2M", "--json"}, direction...)
 	out, errs, status := runShort(t, w.Client.Command("iperf3", args...))
 	type sum struct {
 		Packets int
@@ -95,7 +95,7 @@ func checkIperfUDP(t *testing.T, w *world, f family, direction []string) {
 		sums = append(sums, *report.End.Reverse)
 	}
 	for _, s := range sums {
-		if s.Packets < 2000 || s.Lost > s.Packets/50 {
+		if s.Packets < 1000 || s.Lost > s.Packets/10 {
 			t.Errorf("%d of %d datagrams were lost", s.Lost, s.Packets)
 		}
 	}

@@ -120,9 +120,23 @@ func tellSourceLoop(c *net.UDPConn, done chan<- struct{}) {
 func offloadWorld(t *testing.T) *world {
 	w := newWorld(t)
 	for _, f := range families {
-		tellSource(t, listenPacket(t, w.Upstream, netip.AddrPortFrom(f.upstream, 9000).String()))
+		c := listenPacket(t, w.Upstream, netip.AddrPortFrom(f.upstream, 9000).String())
+		w.growBuffer(c)
+		tellSource(t, c)
 	}
 	return w
+}
+
+// growBuffer lets a socket hold what comes while its reader waits for a core.
+func (w *world) growBuffer(c *net.UDPConn) {
+	w.t.Helper()
+	raw, err := c.SyscallConn()
+	w.must(err)
+	var failed error
+	w.must(raw.Control(func(fd uintptr) {
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, 8<<20)
+	}))
+	w.must(failed)
 }
 
 // offloadStatus is what the daemon tells of offload.
