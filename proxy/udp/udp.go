@@ -39,7 +39,8 @@
 // limit of flows in total or of a route, or where NAT ports run short, one flow (at a route's limit: of that route) makes
 // room for each new one: the one that has been idle longest, for 1 s at least, among those that have not carried a
 // datagram of the client's after an answer; otherwise the one that has been idle longest, for 10 s at least, among all.
-// If there is neither, or with [Options].KeepFlows, the new flow is refused. A source at its own limit always is. Every
+// At a limit they are looked for among the engine's own flows, and then among those of others that are not busy. If there
+// is neither, or with [Options].KeepFlows, the new flow is refused. A source at its own limit always is. Every
 // flow that began ends with one [stats.Reason], counted with its route and logged. A flow that was refused is counted
 // with its route, not logged.
 //
