@@ -34,7 +34,7 @@ func (l *tcpRate) run(end time.Time) error {
 	}
 	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // 0 is the default again
 	l.answered = func(index int) { l.took = append(l.took, time.Since(l.due[index])) }
-	l.took = make([]time.Duration, 0, int(time.Until(end)/l.every)+1)
+	l.took = make([]time.Duration, 0, max(0, time.Until(end)/l.every)+1) // 0: this thread came too late
 	for next := time.Now(); ; {
 		now, busy := time.Now(), false
 		for !busy && !next.After(now) && next.Before(end) {

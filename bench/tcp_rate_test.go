@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -37,5 +38,13 @@ func TestPercentiles(t *testing.T) {
 	}
 	if !slices.Equal(took, before) {
 		t.Error("the order of the answers has changed")
+	}
+}
+
+// A thread that gets its turn only when the time is over asks nothing.
+func TestRateThatComesTooLate(t *testing.T) {
+	l := newTCPRate(netip.AddrPort{}, rateConnections, requestsPerSecond)
+	if err := l.run(time.Now().Add(-time.Minute)); err != nil || len(l.took) > 0 {
+		t.Errorf("%d answers, %v", len(l.took), err)
 	}
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 )
@@ -91,6 +92,9 @@ func measureRate(b *proxyBed, f *proxyFamily, d time.Duration) (Sample, error) {
 	_, total, cost, err := b.measureLoads(rateTimes*d, l)
 	if err != nil {
 		return Sample{}, err
+	}
+	if len(l.took) == 0 {
+		return Sample{}, errors.New("no request was answered in time")
 	}
 	micros := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 	return Sample{
