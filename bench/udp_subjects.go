@@ -28,10 +28,10 @@ type udpSettings struct {
 	workers    int
 }
 
-// usualUDP has NAT ports enough for all works at once. cappedUDP is at its cap once it has been filled; it needs more
+// usualUDP has flows and NAT ports enough for all works of both families at once. cappedUDP is at its cap once it has been filled; it needs more
 // ports, because one rests before it is used again.
 var (
-	usualUDP  = udpSettings{offload: "off", addresses: 2, flows: 120_000, onceIdle: "1s", workers: 1}
+	usualUDP  = udpSettings{offload: "off", addresses: 2, flows: 240_000, onceIdle: "1s", workers: 1}
 	cappedUDP = udpSettings{offload: "off", addresses: 4, flows: manyCount, onceIdle: "1h", workers: 1}
 )
 
