@@ -18,7 +18,7 @@ var udpSuite = Suite{
 
 func udpPlan(o Options) (plan Plan, each time.Duration, families []proxyFamily) {
 	if o.Quick {
-		return Plan{Rounds: leastRounds, Seed: o.Seed}, 50 * time.Millisecond, proxyFamilies[:1]
+		return Plan{Rounds: leastRounds, Seed: o.Seed}, 30 * time.Millisecond, proxyFamilies[:1]
 	}
 	return Plan{Rounds: 15, Limit: 4 * time.Minute, Seed: o.Seed}, 200 * time.Millisecond, proxyFamilies
 }
