@@ -48,8 +48,8 @@ struct half {
 };
 
 /*
- * A flow. User space writes a slot whole, before the index leads to it, and not again for FLOW_REST after it has taken the
- * flow out of the index, so that the program reads a flow or nothing.
+ * A flow. User space writes a slot whole, before the index leads to it, and not again for a second after it has taken the
+ * flow out of the index (restUnits in proxy/offload), so that the program reads a flow or nothing.
  */
 struct flow {
 	struct half in;  /* the client, and the destination that it dialled, become the NAT address and the upstream */

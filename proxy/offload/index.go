@@ -34,7 +34,7 @@ func halfOf(flows []bpf.OffloadFlow, half uint32) *bpf.OffloadHalf {
 	return &flows[half/2].Out
 }
 
-// hashOf is hash_of in bpf/offload.c.
+// hashOf is hash_of in bpf/find.h.
 func hashOf(t *bpf.OffloadTuple, seed uint64) uint64 {
 	mix := func(hash uint64, high, low uint32) uint64 {
 		hash = (hash ^ (uint64(high)<<32 | uint64(low))) * 0x9e3779b97f4a7c15

@@ -12,8 +12,9 @@ type freeSlot struct {
 	since units
 }
 
-// restUnits is how long a slot rests before another flow gets it, about a second: a packet that found the key of the old
-// flow just before it was removed must be through with the slot. The program runs for a microsecond.
+// restUnits is how long a slot rests before another flow gets it, about a second: a packet that found the old flow
+// just before it left the index must be through with the slot, for which the program runs a microsecond, and the path that
+// is remembered for it (bpf/path.h) must be one of an earlier unit of time.
 const restUnits = 60
 
 func newSlots(n int) slots { return slots{ring: make([]freeSlot, n)} }

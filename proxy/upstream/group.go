@@ -6,9 +6,8 @@
 //
 // A [Group] is one route's upstreams in one configuration. Whoever owns the groups keeps their DNS names in a [Names],
 // looks up what is due and gives each group what that led to; the data planes only ever read a group, which costs one
-// atomic load. What is known
-// of an address beyond one configuration, its open connections and its health, is a [Member], which a [Pool] keeps by
-// the route's name and the address.
+// atomic load. What is known of an address beyond one configuration, its open connections and its health, is a
+// [Member], which a [Pool] keeps by the route's name and the address.
 //
 // # How an endpoint is chosen
 //
